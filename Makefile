@@ -1,0 +1,96 @@
+# make demo    see it work: no key, no Docker, no root (KEEP=1 to stay up, INPUT=file for your own text)
+# make test    every test, then the capture tests again under openai 2
+# make check   what CI checks: ruff, mypy, pyright, luacheck
+# make clean   remove what the others made
+# make valkey | emulator | worker | beat | flower   one service of the demo by itself
+
+PYTHON ?= python3
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+VENV := .venv
+VENV_OPENAI2 := .venv-openai2
+OPENAI2 := openai==2.54.0
+BIN := $(VENV)/bin
+# Most tests wait for other processes, so more of them than there are cores run at once.
+TEST_ARGS ?= -n 4 --dist loadfile
+
+# The services by themselves. Set here and not taken from your shell: a REDIS_URL or an
+# OPENAI_BASE_URL that you have exported belongs to something real. Name one on the command line
+# to use it (make worker REDIS_URL=...).
+VALKEY_PORT := 6390
+EMULATOR_PORT := 8390
+FLOWER_PORT := 5555
+REDIS_URL := redis://127.0.0.1:$(VALKEY_PORT)/0
+OPENAI_BASE_URL := http://127.0.0.1:$(EMULATOR_PORT)/v1
+OPENAI_API_KEY := sk-demo
+SERVICE := REDIS_URL=$(REDIS_URL) OPENAI_BASE_URL=$(OPENAI_BASE_URL) OPENAI_API_KEY=$(OPENAI_API_KEY) $(BIN)
+
+.PHONY: demo test test-main test-openai2 check format clean valkey emulator worker beat flower
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+demo: $(VENV)/.demo
+	@$(BIN)/python -m demo $(if $(INPUT),--input "$(INPUT)") $(if $(KEEP),--keep)
+
+test: test-main test-openai2
+
+test-main: $(VENV)/.dev
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+test-openai2: $(VENV_OPENAI2)/.test
+	$(VENV_OPENAI2)/bin/python -m pytest tests/capture
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright --warnings
+	@command -v luacheck >/dev/null || { echo >&2 "make check: luacheck is missing. Install it:" \
+	  "apt-get install lua-check (Debian, Ubuntu), brew install luacheck (macOS)"; exit 1; }
+	luacheck --quiet batchq
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+valkey: $(VENV)/.demo
+	$(BIN)/python -m demo.valkey --port $(VALKEY_PORT) --dir .run/valkey
+
+emulator: $(VENV)/.demo
+	$(BIN)/python -m batchq.emulator --port $(EMULATOR_PORT)
+
+worker: $(VENV)/.demo
+	$(SERVICE)/celery -A demo.tasks worker --queues celery,batchq --loglevel info
+
+beat: $(VENV)/.demo
+	@mkdir -p .run
+	$(SERVICE)/celery -A demo.tasks beat --schedule .run/beat --loglevel info
+
+flower: $(VENV)/.demo
+	$(SERVICE)/celery -A demo.tasks flower --address=127.0.0.1 --port=$(FLOWER_PORT)
+
+clean:
+	rm -rf .venv .venv-openai2 .run .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find batchq demo tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Batchq needs Python 3.11 or later; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV), once ..."
+	@$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV_OPENAI2)/.test: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV_OPENAI2)
+	grep -v '^openai==' constraints.txt > $(VENV_OPENAI2)/constraints.txt
+	$(VENV_OPENAI2)/bin/python $(PIP_INSTALL) --constraint $(VENV_OPENAI2)/constraints.txt \
+	  --editable '.[test]' $(OPENAI2)
+	@touch $@

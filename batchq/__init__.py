@@ -1,0 +1,55 @@
+"""Batchq: one decorator sends the OpenAI calls of a Celery task through the Batch API, at half the price."""
+
+from batchq.beat import install
+from batchq.body import gather, once
+from batchq.config import Account, Limits
+from batchq.errors import (
+    BatchqError,
+    ConfigurationError,
+    NotBatchable,
+    PromptError,
+    PromptTooLarge,
+    ProviderError,
+    ProviderNotFound,
+    ProviderRefused,
+    ProviderThrottled,
+    ProviderUnauthorized,
+    ProviderUnclear,
+    RequestChanged,
+    RunEnded,
+    StepNotJournaled,
+    ThreadWithoutRun,
+    UnknownAccount,
+)
+from batchq.run import live
+from batchq.status import Status, status
+from batchq.task import BatchedTask, batched_llm_task
+
+__all__ = [
+    "Account",
+    "BatchedTask",
+    "BatchqError",
+    "ConfigurationError",
+    "Limits",
+    "NotBatchable",
+    "PromptError",
+    "PromptTooLarge",
+    "ProviderError",
+    "ProviderNotFound",
+    "ProviderRefused",
+    "ProviderThrottled",
+    "ProviderUnauthorized",
+    "ProviderUnclear",
+    "RequestChanged",
+    "RunEnded",
+    "Status",
+    "StepNotJournaled",
+    "ThreadWithoutRun",
+    "UnknownAccount",
+    "batched_llm_task",
+    "gather",
+    "install",
+    "live",
+    "once",
+    "status",
+]

@@ -1,0 +1,86 @@
+"""`install`: the one call that puts Batchq's tasks, route and schedule on a Celery app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from celery import signals
+
+from batchq.config import settings
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+__all__ = ["install"]
+
+AppT = TypeVar("AppT", bound="Celery[Any]")
+
+
+def install(app: AppT) -> AppT:
+    """Put Batchq on ``app``: its tasks, on a queue of their own, and its beat entries; returns the app.
+
+    Call it once, where the app is made. The entries are added to what the app schedules itself,
+    whichever scheduler beat uses. A worker that was not told its queues (``-Q``) also consumes
+    Batchq's (``batchq_queue``); one that was, must name it. Raises ConfigurationError for a wrong
+    setting, when the app is finalized, so every process of the app sees it at its start.
+    """
+    if app.finalized:
+        _put_on(app)
+    else:
+        app.on_after_finalize.connect(_when_finalized, weak=False)
+    return app
+
+
+def _when_finalized(sender: Any = None, **_: Any) -> None:
+    _put_on(sender)
+
+
+def _put_on(app: Any) -> None:
+    if "batchq.flush" in app.tasks:
+        return
+    # Here, so that `import batchq` in a web process does not load the journey.
+    from batchq.flow.fetch import fetch
+    from batchq.flow.flush import flush
+    from batchq.flow.poll import poll
+    from batchq.flow.rescue import rescue
+    from batchq.flow.resume import resume
+
+    config = settings(app)
+    for step in (flush, poll, fetch, resume, rescue):
+        _task(app, step, config.queue)
+    tick = config.tick.total_seconds()
+    # A tick that nobody took is worth nothing when the next one is there.
+    for verb in ("flush", "rescue"):
+        signature = app.tasks[f"batchq.{verb}"].s()
+        app.add_periodic_task(tick, signature, name=f"batchq.{verb}", expires=6 * tick)
+    for number, schedule in enumerate(config.flush_at, 1):
+        signature = app.tasks["batchq.flush"].s(everything=True)
+        app.add_periodic_task(schedule, signature, name=f"batchq.flush-at-{number}")
+
+
+def _task(app: Any, step: Callable[..., None], queue: str) -> None:
+    def run(self: Any, *args: Any, **kwargs: Any) -> None:
+        step(self.app, *args, **kwargs)
+
+    run.__doc__ = step.__doc__
+    app.task(
+        run,
+        name=f"batchq.{step.__name__}",
+        bind=True,
+        shared=False,
+        typing=False,
+        queue=queue,
+        serializer="json",
+        ignore_result=True,
+        # Repeating a step is harmless, losing it costs a tick.
+        acks_late=True,
+        reject_on_worker_lost=True,
+    )
+
+
+@signals.celeryd_after_setup.connect(weak=False)  # type: ignore[untyped-decorator]
+def _consume_our_queue(instance: Any = None, **_: Any) -> None:
+    app = instance.app
+    if "batchq.flush" in app.tasks and not app.amqp.queues._consume_from:
+        app.amqp.queues.add(settings(app).queue)

@@ -1,0 +1,260 @@
+"""Everything Batchq raises on purpose.
+
+BatchqError
+├── ConfigurationError            settings or set-up are wrong
+│   └── UnknownAccount            a captured call belongs to no configured account
+├── PromptError                   a call in a batched body cannot become a prompt
+│   ├── NotBatchable              a batch file has no form for it
+│   ├── PromptTooLarge            no batch file is large enough for it
+│   ├── RequestChanged            a replay asked something else (strict=True)
+│   ├── RunEnded                  the body that this call belongs to has ended
+│   └── ThreadWithoutRun          a helper thread does not say whose call it makes
+├── StepNotJournaled              a step run once returned what is not JSON
+└── ProviderError                 a call to the Batch API did not succeed
+    ├── ProviderUnclear           it may or may not have happened
+    └── ProviderRefused           it did not happen, and the provider said why
+        ├── ProviderUnauthorized  401 or 403
+        ├── ProviderNotFound      404
+        └── ProviderThrottled     429
+
+Celery sends an error as its ``args`` and builds it again from them, so every
+class keeps plain parts in ``args`` and puts its sentence together in ``__str__``.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class BatchqError(Exception):
+    """The root: catch it to catch everything Batchq raises on purpose."""
+
+
+class ConfigurationError(BatchqError):
+    """A setting, or the way Batchq was set up, is wrong; raised at start, or at first use.
+
+    `given` is what was found, as text (None where it must not be shown, or is absent),
+    `expected` says what is accepted, `nearest` is the real name closest to a misspelt one.
+    """
+
+    def __init__(
+        self, setting: str, given: str | None, expected: str, nearest: str | None = None
+    ) -> None:
+        super().__init__(setting, given, expected, nearest)
+        self.setting = setting
+        self.given = given
+        self.expected = expected
+        self.nearest = nearest
+
+    def __str__(self) -> str:
+        subject = self.setting if self.given is None else f"{self.setting} = {self.given}"
+        question = "" if self.nearest is None else f" Did you mean {self.nearest}?"
+        return f"{subject}: {self.expected.rstrip('.')}.{question}"
+
+
+class UnknownAccount(ConfigurationError):
+    """A captured call matches no configured account; raised when the call is made.
+
+    It names the client by its base URL; the key of the call is not in here.
+    """
+
+    def __init__(self, base_url: str, reason: str, accounts: Sequence[str]) -> None:
+        super().__init__("batchq_accounts", None, reason)
+        self.base_url = base_url
+        self.accounts = list(accounts)
+        self.args = (base_url, reason, self.accounts)
+
+    def __str__(self) -> str:
+        known = ", ".join(self.accounts) or "none"
+        return (
+            f"no account for a call of the client with base URL {self.base_url}: "
+            f"{self.expected.rstrip('.')}. Configured accounts: {known}."
+        )
+
+
+class ProviderError(BatchqError):
+    """A call to the Batch API did not succeed; `account` and `call` say which one."""
+
+    def __init__(self, account: str, call: str, *parts: object) -> None:
+        super().__init__(account, call, *parts)
+        self.account = account
+        self.call = call
+
+    def __str__(self) -> str:
+        return f"{self.call} on account {self.account!r} did not succeed"
+
+
+class ProviderUnclear(ProviderError):
+    """The call may or may not have happened: a timeout, a cut connection, a 5xx.
+
+    Look for its effect before doing it again.
+    """
+
+    def __init__(self, account: str, call: str, reason: str) -> None:
+        super().__init__(account, call, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.call} on account {self.account!r} may or may not have happened: {self.reason}"
+        )
+
+
+class ProviderRefused(ProviderError):
+    """The provider answered with a 4xx: the call had no effect."""
+
+    def __init__(
+        self,
+        account: str,
+        call: str,
+        status_code: int,
+        code: str | None,
+        message: str,
+        param: str | None,
+        *parts: object,
+    ) -> None:
+        super().__init__(account, call, status_code, code, message, param, *parts)
+        self.status_code = status_code
+        self.code = code
+        self.message = message
+        self.param = param
+
+    def __str__(self) -> str:
+        kind = self.status_code if self.code is None else f"{self.status_code} {self.code}"
+        about = "" if self.param is None else f" (param {self.param})"
+        return f"{self.call} on account {self.account!r} was refused: {kind}: {self.message}{about}"
+
+
+class ProviderUnauthorized(ProviderRefused):
+    """401 or 403: the account's key is missing, wrong, or not allowed to do this."""
+
+
+class ProviderNotFound(ProviderRefused):
+    """404: the batch or the file does not exist, or belongs to another account."""
+
+
+class ProviderThrottled(ProviderRefused):
+    """429: too much for now; `retry_after` is how long the provider asks to wait, if it says."""
+
+    def __init__(
+        self,
+        account: str,
+        call: str,
+        status_code: int,
+        code: str | None,
+        message: str,
+        param: str | None,
+        retry_after: float | None,
+    ) -> None:
+        # Seconds, not a timedelta: what travels in args has to survive JSON.
+        super().__init__(account, call, status_code, code, message, param, retry_after)
+        self.retry_after = None if retry_after is None else timedelta(seconds=retry_after)
+
+
+class PromptError(BatchqError):
+    """A call inside a batched body cannot become a prompt; raised at the call, before it is stored."""
+
+
+class NotBatchable(PromptError):
+    """The call has no form in a batch file: its endpoint, its stream, its headers or its files."""
+
+    def __init__(self, task: str, call: str, reason: str) -> None:
+        super().__init__(task, call, reason)
+        self.task = task
+        self.call = call
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.call} in task {self.task} cannot be batched: {self.reason}. "
+            "Make this call inside `with batchq.live():`, or change it."
+        )
+
+
+class PromptTooLarge(PromptError):
+    """The call can never fit into a batch file of its account; `size` and `limit` are in `unit`."""
+
+    def __init__(self, task: str, call: str, unit: str, size: int, limit: int) -> None:
+        super().__init__(task, call, unit, size, limit)
+        self.task = task
+        self.call = call
+        self.unit = unit
+        self.size = size
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"{self.call} in task {self.task} has {self.size:,} {self.unit}, and a batch file "
+            f"takes {self.limit:,}. Split the call, or make it inside `with batchq.live():`."
+        )
+
+
+class RequestChanged(PromptError):
+    """A replayed body asked something else than it asked before; raised for ``strict=True``."""
+
+    def __init__(self, task: str, task_id: str, number: int, endpoint: str, model: str) -> None:
+        super().__init__(task, task_id, number, endpoint, model)
+        self.task = task
+        self.task_id = task_id
+        self.number = number
+        self.endpoint = endpoint
+        self.model = model
+
+    def __str__(self) -> str:
+        return (
+            f"task {self.task} [{self.task_id}] asked {self.endpoint} ({self.model}) otherwise than "
+            f"in its first run, whose answer (call {self.number}) is paid for: something in the "
+            "request changes from run to run (a time, a random number, the order of a set). "
+            "Take it from the task's arguments, or from batchq.once()."
+        )
+
+
+class RunEnded(PromptError):
+    """A thread or coroutine that a body left behind made a call after the body had ended."""
+
+    def __init__(self, task: str, task_id: str, path: str) -> None:
+        super().__init__(task, task_id, path)
+        self.task = task
+        self.task_id = task_id
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"a call of {self.path} was made for task {self.task} [{self.task_id}] after its body had "
+            "ended: wait for every thread and coroutine inside the body."
+        )
+
+
+class ThreadWithoutRun(PromptError):
+    """A call came from a thread that does not say to which of several tasks it belongs."""
+
+    def __init__(self, path: str, runs: int) -> None:
+        super().__init__(path, runs)
+        self.path = path
+        self.runs = runs
+
+    def __str__(self) -> str:
+        return (
+            f"a call of {self.path} came from a helper thread while this process runs several tasks "
+            f"({self.runs} batched), so it cannot be told whose it is. Start the thread's function "
+            "with contextvars.copy_context().run(function, ...), or use batchq.gather()."
+        )
+
+
+class StepNotJournaled(BatchqError):
+    """The result of a `batchq.once` step cannot be written down as JSON."""
+
+    def __init__(self, step: str, kind: str) -> None:
+        super().__init__(step, kind)
+        self.step = step
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return (
+            f"batchq.once({self.step}) returned {self.kind}, which is not JSON: return text, numbers, "
+            "lists, dicts, dates or UUIDs, and build the rest from them outside the step."
+        )

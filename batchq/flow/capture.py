@@ -1,0 +1,215 @@
+"""Capture: one delivery of a batched task, from its claim to its park or its end.
+
+claim -> body -> it asked: the questions and the task's own message go to the journal, and the
+execution ends without a result (state BATCHED)
+-> it ended: once Celery has stored the result, the journal is settled
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from celery import signals
+from celery.app.trace import get_actual_ignore_result
+from celery.exceptions import Ignore, Retry
+
+from batchq.config import settings
+from batchq.errors import ConfigurationError
+from batchq.journal import Claim, Entry, Journal, journal_of
+from batchq.lease import Lease, Renewed, start_keeping, stop_keeping
+from batchq.message import message_of
+from batchq.run import Run, running
+
+__all__ = ["BATCHED", "Parked", "run_body"]
+
+logger = logging.getLogger("batchq.capture")
+
+BATCHED = "BATCHED"
+"""The Celery state of a task whose prompts wait for their answers."""
+
+
+class Parked(Ignore):
+    """This delivery ends without a result; another one brings it, or has brought it."""
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Delivery:
+    """One run under way in this process, until Celery has stored its result."""
+
+    task: Any
+    journal: Journal
+    lease: Lease
+    renewed: Renewed
+    parked: bool = False
+    ask_again: list[int] = field(default_factory=list[int])
+
+
+_deliveries: dict[str, _Delivery] = {}
+
+
+def run_body(
+    task: Any,
+    body: Callable[[], Any],
+    *,
+    label: str,
+    strict: bool | None,
+    ask_again_on: tuple[type[BaseException], ...] | None,
+) -> Any:
+    """Run a batched task's body within its journal; returns what the body returns.
+
+    Raises Parked where the body has asked something, or where this delivery is one too many.
+    """
+    if "batchq.flush" not in task.app.tasks:
+        raise ConfigurationError(
+            f"task {task.name}",
+            None,
+            "its app has no batchq: call batchq.install(app) where the app is made",
+        )
+    config, journal, task_id = settings(task.app), journal_of(task.app), task.request.id
+    message = message_of(task)
+    lease = journal.task_lease(task_id)
+    claim = _claim(task, journal, lease, message)
+    delivery = _Delivery(
+        task=task,
+        journal=journal,
+        lease=lease,
+        renewed=start_keeping(journal, lease, config.lease),
+    )
+    _deliveries[task_id] = delivery
+
+    def note_live(entry: Entry) -> None:
+        journal.note_live(task_id, token=lease.token, entry=entry)
+
+    def note_step(name: str, value: str) -> None:
+        journal.note_step(task_id, token=lease.token, name=name, value=value)
+
+    run = Run(
+        task_id=task_id,
+        task_name=task.name,
+        settings=config,
+        claim=claim,
+        label=label,
+        strict=config.strict if strict is None else strict,
+        note_live=note_live,
+        note_step=note_step,
+    )
+    result, error = None, None
+    with running(run):
+        try:
+            result = body()
+        except BaseException as raised:  # noqa: BLE001 a run that has asked waits, however its body ended
+            error = raised
+    if run.asked:
+        _park(delivery, run, message)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
+        # Outside of `except`: an Ignore with a context costs Celery a third of its speed.
+        raise Parked from None
+    _still_ours(delivery)
+    if error is not None:
+        delivery.ask_again = _asked_again(run, error, ask_again_on)
+        raise error
+    return result
+
+
+def _claim(task: Any, journal: Journal, lease: Lease, message: bytes) -> Claim:
+    """Begin this run, or end this delivery."""
+    request = task.request
+    claim = None
+    patience = time.monotonic() + settings(task.app).lease.total_seconds()
+    while claim is None or (claim.word == "ENDING" and time.monotonic() < patience):
+        if claim is not None:
+            # self.retry and self.replace send the next message before their own run has ended.
+            time.sleep(0.02)
+        claim = journal.claim(
+            request.id,
+            token=lease.token,
+            nesting=request.replaced_task_nesting or 0,
+            retries=request.retries or 0,
+        )
+    if claim.word == "CLAIMED":
+        return claim
+    if claim.word in {"BUSY", "ENDING"}:
+        # This delivery is acknowledged now; should the other run die, rescue sends it again.
+        journal.keep(request.id, message=message)
+    logger.info(
+        "a second delivery of task %s [%s] ends here: %s",
+        *(task.name, request.id, _WHY[claim.word]),
+        extra={"action": "capture", "task_id": request.id},
+    )
+    raise Parked
+
+
+_WHY = {
+    "BUSY": "it is running elsewhere",
+    "ENDING": "the run before it has not ended",
+    "WAITING": "its prompts wait for their answers",
+    "DONE": "it has ended already (to run a finished task again, send it under a new id)",
+}
+
+
+def _park(delivery: _Delivery, run: Run, message: bytes) -> None:
+    """End the execution without a result, in an order that a crash between two steps does not hurt.
+
+    A late BATCHED would overwrite a final state, so state and event go first: should we die before
+    the journal is written, the message is delivered again, or the task is lost as any Celery task.
+    """
+    task = delivery.task
+    if not get_actual_ignore_result(task, task.request):
+        meta = {"prompts": len(run.asked), "lanes": sorted({p.lane.name for p in run.asked})}
+        task.update_state(state=BATCHED, meta=meta)
+    task.send_event("task-batched", retry=False)
+    word = delivery.journal.capture(
+        run.task_id,
+        token=delivery.lease.token,
+        message=message,
+        prompts=run.asked,
+        next_number=run.next_number,
+    )
+    delivery.parked = True
+    logger.info(
+        "task %s [%s] asked %d prompts: %s",
+        *(task.name, run.task_id, len(run.asked), word),
+        extra={"action": "capture", "task_id": run.task_id},
+    )
+
+
+def _still_ours(delivery: _Delivery) -> None:
+    """End here, without a result, where another run has taken over while this one was held up."""
+    if not delivery.renewed.is_sure():
+        delivery.renewed.renew()
+        if delivery.renewed.lost:
+            raise Parked from None
+
+
+def _asked_again(
+    run: Run, error: BaseException, ask_again_on: tuple[type[BaseException], ...] | None
+) -> list[int]:
+    cause = error.exc if isinstance(error, Retry) and error.exc is not None else error
+    if ask_again_on is None:
+        from openai import OpenAIError
+
+        ask_again_on = (OpenAIError, ValueError, LookupError)
+    return run.ask_again(cause) if isinstance(cause, ask_again_on) else []
+
+
+@signals.task_postrun.connect(weak=False)  # type: ignore[untyped-decorator]
+def _settle(task_id: str = "", state: str | None = None, **_: Any) -> None:
+    """Celery has stored the result and sent what follows from it: the journal may let go."""
+    delivery = _deliveries.pop(task_id, None)
+    if delivery is None:
+        return
+    stop_keeping(delivery.renewed)
+    if delivery.parked:
+        return
+    delivery.journal.settle(
+        task_id,
+        token=delivery.lease.token,
+        state=state or "IGNORED",
+        final=state != "RETRY",
+        ask_again=delivery.ask_again,
+    )

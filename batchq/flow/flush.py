@@ -1,0 +1,290 @@
+"""Flush: lanes that are full enough or old enough are sealed into batches; each is uploaded and created.
+
+flush() -> seal each due lane -> flush(batch) for each batch -> upload -> create -> poll
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batchq.config import settings
+from batchq.errors import (
+    ConfigurationError,
+    ProviderError,
+    ProviderRefused,
+    ProviderThrottled,
+    ProviderUnauthorized,
+)
+from batchq.flow.resume import answer
+from batchq.flow.steps import Next, wake
+from batchq.journal import BatchRecord, Journal, journal_of
+from batchq.lease import Lease
+from batchq.lifecycle import NO_LIMIT, is_due
+from batchq.prompt import Lane, Outcome
+from batchq.provider import Provider, provider_for
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from batchq.config import Settings
+
+__all__ = ["flush"]
+
+logger = logging.getLogger("batchq.flush")
+
+_LOOKS = 3
+"""How often the provider's list is looked through before a batch counts as not created."""
+
+
+def flush(app: Celery[Any], batch_id: str | None = None, *, everything: bool = False) -> None:
+    """Seal what is due (or everything that waits); or, with a batch id, submit that batch."""
+    if batch_id is not None:
+        wake(app, _Submission(app, batch_id).run())
+        return
+    config, journal = settings(app), journal_of(app)
+    for lane in journal.lanes():
+        # A lane of an account that is gone from the settings keeps its prompts until it is back.
+        known = lane.lane.account in config.accounts
+        if known and not journal.paused(lane.lane) and (everything or is_due(lane, config)):
+            for sealed in _seal(journal, config, lane.lane):
+                wake(app, Next("flush", (sealed,)))
+
+
+def _seal(journal: Journal, config: Settings, lane: Lane) -> list[str]:
+    """Seal a lane into as many batches as it needs, as far as the provider has room for them."""
+    sealed: list[str] = []
+    with journal.lease("lane", lane.name, config.batch_lease) as lease:
+        room = _room(journal, config, lane)
+        while lease is not None and room > 0:
+            batch_id, moved, full = uuid.uuid4().hex, 0, False
+            while not full:
+                count, full = journal.seal(
+                    lane, batch_id, limits=config.accounts[lane.account].limits, tokens=room
+                )
+                moved += count
+                if not count:
+                    break
+            record = journal.batch(batch_id)
+            if record is None:
+                break
+            sealed.append(batch_id)
+            room -= record.tokens
+            logger.info(
+                "sealed %d prompts of lane %s into batch %s",
+                *(record.lines, lane.name, batch_id),
+                extra={"action": "flush", "batch": batch_id},
+            )
+    return sealed
+
+
+def _room(journal: Journal, config: Settings, lane: Lane) -> int:
+    """How many tokens may be queued at the provider for this lane's model now."""
+    configured = config.accounts[lane.account].limits.enqueued_tokens
+    if isinstance(configured, dict):
+        configured = configured.get(lane.model)
+    known = [limit for limit in (configured, journal.learned_limit(lane)) if limit is not None]
+    if not known:
+        return NO_LIMIT
+    kind = (lane.account, lane.model)
+    queued = [b.tokens for b in journal.open_batches() if (b.lane.account, b.lane.model) == kind]
+    # A single prompt that is estimated to be over the limit still gets its try when nothing is queued.
+    return min(known) - sum(queued) if queued else max(1, min(known))
+
+
+class _Submission:
+    """One batch on its way to the provider, under its lease: upload, create, poll.
+
+    Each effect stands between a recorded intent and its record. Whoever finds an intent without a
+    record looks at the provider before doing it again.
+    """
+
+    def __init__(self, app: Celery[Any], batch_id: str) -> None:
+        self.app = app
+        self.config = settings(app)
+        self.journal = journal_of(app)
+        self.batch_id = batch_id
+
+    def run(self) -> Next | None:
+        with self.journal.lease("batch", self.batch_id, self.config.batch_lease) as lease:
+            record = self.journal.batch(self.batch_id)
+            if lease is None or record is None or record.state not in {"sealed", "uploaded"}:
+                return None
+            try:
+                provider = provider_for(self.config, record.lane.account)
+                return self._submit(record, lease, provider)
+            except ProviderRefused as error:
+                return self._refused(record, lease, error)
+            except (ProviderError, ConfigurationError) as error:
+                # It may have happened: the intent stays, and the next try looks first.
+                return self._later(lease, self.config.poll_first, error)
+
+    def _submit(self, record: BatchRecord, lease: Lease, provider: Provider) -> Next | None:
+        file_id = record.input_file_id or self._upload(record, lease, provider)
+        if file_id is None:
+            return None
+        found = self._create(self._read(), lease, provider, file_id)
+        if isinstance(found, Next):
+            return found
+        chain = uuid.uuid4().hex
+        self._advance(
+            lease,
+            self.config.poll_first,
+            state="submitted",
+            provider_id=found,
+            submitted_at=self.journal.now(),
+            chain=chain,
+            looks=0,
+            note="",
+        )
+        logger.info(
+            "batch %s is submitted as %s",
+            *(self.batch_id, found),
+            extra={"action": "flush", "batch": self.batch_id},
+        )
+        return Next("poll", (self.batch_id, chain), self.config.poll_first)
+
+    def _upload(self, record: BatchRecord, lease: Lease, provider: Provider) -> str | None:
+        name = f"batchq-{record.id}.jsonl"
+        file_id = None
+        if record.upload_intent_at:
+            file_id = provider.find_file(name, since=_time(record.upload_intent_at))
+        if file_id is None:
+            with tempfile.TemporaryDirectory(prefix="batchq-") as folder:
+                path = Path(folder, name)
+                if not self._write(record, path):
+                    self.journal.close(record.id, lease, note="nobody waits for any of its prompts")
+                    return None
+                # If we die after the upload, find_file above finds what we sent.
+                self._advance(lease, self.config.lease, upload_intent_at=self.journal.now())
+                file_id = provider.upload(path, name=name, expires_after=self.config.file_expiry)
+        self._advance(lease, self.config.lease, state="uploaded", input_file_id=file_id)
+        return file_id
+
+    def _write(self, record: BatchRecord, path: Path) -> bool:
+        """Write the batch file and read it back; False where no line is left.
+
+        A line that does not read back as it should is taken out and answered with an error: a file
+        with one such line would be refused whole.
+        """
+        while True:
+            with path.open("wb") as file:
+                written = [
+                    custom_id for custom_id, line in self.journal.lines(record) if file.write(line)
+                ]
+            bad = _unreadable(path, written, record.lane.endpoint)
+            if not bad:
+                return bool(written)
+            message = "The line of this request could not be read back from the batch file."
+            outcome = Outcome.error(400, code="invalid_json_line", message=message)
+            self.journal.take_out(record.id, bad)
+            answer(self.app, record.lane, [(custom_id, outcome) for custom_id in bad])
+
+    def _create(
+        self, record: BatchRecord, lease: Lease, provider: Provider, file_id: str
+    ) -> str | Next:
+        """The provider's id of the batch, found or made; or the next look for it."""
+        now = self.journal.now()
+        if record.create_intent_at:
+            since = _time(record.create_intent_at)
+            found = provider.find_batches(record.id, since=since)
+            if found:
+                oldest = min(found, key=lambda batch: batch.created_at or since)
+                return oldest.id
+            grace = timedelta(milliseconds=now - record.create_intent_at)
+            if grace < self.config.create_grace or record.looks + 1 < _LOOKS:
+                # The provider's list may lag behind: look again before paying twice.
+                pause = max(self.config.create_grace / _LOOKS, timedelta(seconds=1))
+                self._advance(lease, pause, looks=record.looks + 1)
+                return Next("flush", (record.id,), pause)
+        # If we die after the create, find_batches above finds the batch by our id in its metadata.
+        self._advance(lease, self.config.lease, create_intent_at=now, looks=0)
+        metadata = {"lane": record.lane.name[:512], "prompts": str(record.lines)}
+        created = provider.create(
+            file_id=file_id,
+            endpoint=record.lane.endpoint,
+            batch_key=record.id,
+            metadata=metadata,
+            expires_after=self.config.file_expiry,
+        )
+        return created.id
+
+    def _refused(self, record: BatchRecord, lease: Lease, error: ProviderRefused) -> Next | None:
+        """The provider said no, and nothing happened: try again later, or give up in words."""
+        if isinstance(error, ProviderThrottled):
+            pause = error.retry_after or self.config.poll_longest
+            return self._later(lease, pause, error, create_intent_at=0)
+        if isinstance(error, ProviderUnauthorized):
+            # No attempt of a prompt is used up for a key that does not work.
+            return self._later(lease, self.config.poll_longest, error, create_intent_at=0)
+        tried = self._read().refused + 1
+        if tried < self.config.max_attempts:
+            # A file that was just uploaded may not be found at first (curator#116); then send it anew.
+            fresh = (
+                {"input_file_id": "", "upload_intent_at": 0, "state": "sealed"} if tried > 1 else {}
+            )
+            return self._later(
+                lease, self.config.poll_first, error, create_intent_at=0, refused=tried, **fresh
+            )
+        outcome = Outcome.error(
+            error.status_code, code=error.code, message=error.message, param=error.param
+        )
+        logger.error(
+            "batch %s gets the provider's error for all its prompts: %s",
+            *(record.id, error),
+            extra={"action": "flush", "batch": record.id},
+        )
+        for custom_id in list(self.journal.prompts_of(record.id)):
+            answer(self.app, record.lane, [(custom_id, outcome)])
+        self.journal.close(record.id, lease, note=str(error))
+        return None
+
+    def _later(self, lease: Lease, pause: timedelta, error: Exception, **fields: Any) -> Next:
+        logger.warning(
+            "batch %s is not submitted yet: %s",
+            *(self.batch_id, error),
+            extra={"action": "flush", "batch": self.batch_id},
+        )
+        self._advance(lease, pause, note=str(error), **fields)
+        return Next("flush", (self.batch_id,), pause)
+
+    def _advance(self, lease: Lease, due: timedelta, **fields: Any) -> None:
+        if self.journal.advance(self.batch_id, lease, due=due, **fields) == "LOST":
+            raise LeaseLost(self.batch_id)
+
+    def _read(self) -> BatchRecord:
+        record = self.journal.batch(self.batch_id)
+        assert record is not None, self.batch_id
+        return record
+
+
+class LeaseLost(RuntimeError):
+    """Another worker has taken over this batch while we were held up; it goes on from the record."""
+
+
+def _unreadable(path: Path, written: list[str], endpoint: str) -> list[str]:
+    """The custom ids whose line in the file is not what it should be."""
+    bad: list[str] = []
+    with path.open("rb") as file:
+        for custom_id, line in zip(written, file, strict=True):
+            try:
+                row = json.loads(line)
+                fine = (
+                    row["custom_id"] == custom_id
+                    and row["url"] == endpoint
+                    and row["body"]["model"]
+                )
+            except (ValueError, LookupError, TypeError):
+                fine = False
+            if not fine:
+                bad.append(custom_id)
+    return bad
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)

@@ -1,0 +1,67 @@
+"""Rescue: whatever stopped moving is moved again. The journal is the truth; a message is a wake-up."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from celery.states import READY_STATES
+
+from batchq.config import settings
+from batchq.flow.steps import Next, wake
+from batchq.journal import BatchRecord, Journal, chunks, journal_of
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+__all__ = ["rescue"]
+
+logger = logging.getLogger("batchq.rescue")
+
+_UNCLAIMED = timedelta(minutes=10)
+"""How long the message of a task that may go on can wait in its queue before it is sent again."""
+
+
+def rescue(app: Celery[Any]) -> None:
+    """Wake every step that is late, and send every task on that has its answers and no run."""
+    journal = journal_of(app)
+    for record in journal.open_batches(overdue=3 * settings(app).tick):
+        _wake(app, journal, record)
+    stuck = _not_final(app, journal, journal.stuck(unclaimed_for=_UNCLAIMED))
+    for task_ids in chunks(stuck):
+        wake(app, Next("resume", (task_ids,)))
+        logger.warning("%d tasks are sent again", len(task_ids), extra={"action": "rescue"})
+
+
+def _wake(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
+    logger.warning(
+        "batch %s (%s) is late and is woken",
+        *(record.id, record.state),
+        extra={"action": "rescue", "batch": record.id},
+    )
+    if record.state in {"sealed", "uploaded"}:
+        journal.woken(record.id)
+        wake(app, Next("flush", (record.id,)))
+    elif record.state == "submitted":
+        # A new chain: should the old one still be alive, it ends at its next poll.
+        chain = uuid.uuid4().hex
+        journal.woken(record.id, chain=chain)
+        wake(app, Next("poll", (record.id, chain)))
+    else:
+        journal.woken(record.id)
+        wake(app, Next("fetch", (record.id,)))
+
+
+def _not_final(app: Celery[Any], journal: Journal, task_ids: list[str]) -> list[str]:
+    """Those whose result is still to come. Celery may have ended one without us: a hard time
+    limit, a revoke, a lost worker.
+    """
+    going_on: list[str] = []
+    for task_id in task_ids:
+        if app.AsyncResult(task_id).state in READY_STATES:
+            journal.drop(task_id)
+        else:
+            going_on.append(task_id)
+    return going_on

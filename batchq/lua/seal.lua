@@ -1,0 +1,61 @@
+-- Prompts leave their lane for a batch, in order, as far as the batch's limits allow.
+-- KEYS: 1 lane, 2 lane's totals, 3 lanes, 4 batch hash, 5 batch's prompts, 6 open batches,
+--       then the task hash of each candidate
+-- ARGV: 1 batch id, 2 lane name, 3 max lines, 4 max bytes, 5 max inputs, 6 max tokens, 7 time for the next step in ms,
+--       8 time to live in ms, then for each candidate: custom id, number
+-- Returns: {prompts moved, FULL or MORE}
+local lane, totals, batch, prompts = KEYS[1], KEYS[2], KEYS[4], KEYS[5]
+local batch_id = ARGV[1]
+local limits = { tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]) }
+local sums = redis.call("HMGET", batch, "lines", "bytes", "inputs", "tokens")
+for i = 1, 4 do
+  sums[i] = tonumber(sums[i] or 0)
+end
+
+local time = redis.call("TIME")
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local moved, word = 0, "MORE"
+for index = 7, #KEYS do
+  local custom_id, number = ARGV[9 + 2 * (index - 7)], ARGV[10 + 2 * (index - 7)]
+  if redis.call("ZSCORE", lane, custom_id) then
+    local size = redis.call("HMGET", KEYS[index], number .. ":bytes", number .. ":inputs", number .. ":tokens")
+    if not size[1] then
+      -- The journal is gone (its task was forgotten): nobody waits for this answer.
+      redis.call("ZREM", lane, custom_id)
+    else
+      local next_sums = { sums[1] + 1, sums[2] + size[1], sums[3] + size[2], sums[4] + size[3] }
+      local fits = true
+      for i = 1, 4 do
+        -- The first prompt of a batch always goes: what can never fit was refused at capture,
+        -- and a token limit is an estimate that the provider may well see otherwise.
+        fits = fits and (sums[1] == 0 or next_sums[i] <= limits[i])
+      end
+      if not fits then
+        word = "FULL"
+        break
+      end
+      sums = next_sums
+      moved = moved + 1
+      redis.call("ZREM", lane, custom_id)
+      redis.call("HINCRBY", totals, "bytes", -size[1])
+      redis.call("HINCRBY", totals, "tokens", -size[3])
+      redis.call("HSET", KEYS[index], number .. ":place", "batch:" .. batch_id)
+      redis.call("ZADD", prompts, sums[1], custom_id)
+    end
+  end
+end
+
+if redis.call("ZCARD", lane) == 0 then
+  redis.call("SREM", KEYS[3], ARGV[2])
+  redis.call("DEL", totals)
+end
+if moved > 0 then
+  redis.call("HSETNX", batch, "lane", ARGV[2])
+  redis.call("HSETNX", batch, "sealed_at", now)
+  redis.call("HSETNX", batch, "state", "sealed")
+  redis.call("HSET", batch, "lines", sums[1], "bytes", sums[2], "inputs", sums[3], "tokens", sums[4])
+  redis.call("PEXPIRE", batch, ARGV[8])
+  redis.call("PEXPIRE", prompts, ARGV[8])
+  redis.call("ZADD", KEYS[6], now + ARGV[7], batch_id)
+end
+return { moved, word }

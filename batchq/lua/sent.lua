@@ -1,0 +1,16 @@
+-- The messages of tasks that may go on were sent just now.
+-- KEYS: 1 resuming tasks, then the task hash of each
+-- ARGV: the task id of each
+-- Returns: how many of them still have to be taken by a run
+local time = redis.call("TIME")
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local open = 0
+for index = 2, #KEYS do
+  local task_id = ARGV[index - 1]
+  if redis.call("ZSCORE", KEYS[1], task_id) then
+    redis.call("ZADD", KEYS[1], now, task_id)
+    redis.call("HINCRBY", KEYS[index], "sends", 1)
+    open = open + 1
+  end
+end
+return open

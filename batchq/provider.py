@@ -1,0 +1,512 @@
+"""The one module that calls a Batch API.
+
+One attempt per call: the journey's own clock does the repeating, so that a step never
+outlives its lease, and `batches.create`, which has no idempotency key, is never sent twice.
+Whatever goes wrong is a ProviderError, which carries no key, no header and no SDK object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from batchq.errors import (
+    ConfigurationError,
+    ProviderError,
+    ProviderNotFound,
+    ProviderRefused,
+    ProviderThrottled,
+    ProviderUnauthorized,
+    ProviderUnclear,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from openai import APIStatusError, OpenAI
+
+    from batchq.config import Account, Settings
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+CONTROL_SECONDS = 60.0
+TRANSFER_SECONDS = 600.0  # of silence: a slow transfer that moves may take as long as it needs
+CONNECT_SECONDS = 10.0
+PAGE = 100
+LOOK_BACK = timedelta(minutes=5)  # how far the provider's clock may be from ours
+LOOK_AT_LEAST = 200  # entries: "newest first" is not promised anywhere
+BATCH_KEY = "batchq"  # the metadata under which a batch carries its intent
+
+
+@dataclass(frozen=True)
+class BatchErrorLine:
+    """One reason why a whole batch failed; `line` counts from 1, where the provider says it."""
+
+    code: str | None
+    message: str
+    param: str | None
+    line: int | None
+
+
+@dataclass(frozen=True)
+class ProviderBatch:
+    """A batch as the provider describes it, with what providers write differently made equal.
+
+    `status` is lower-case and may be a word nobody has seen before; the counts are only
+    reliable once it is ``completed``.
+    """
+
+    id: str
+    status: str
+    input_file_id: str | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    errors: tuple[BatchErrorLine, ...] = ()
+    usage: Mapping[str, Any] | None = None
+    model: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of an output or error file.
+
+    `status_code` is None where the prompt was not run, and `error_code` may then say why.
+    An HTTP error of the prompt itself is in `body`, as the SDK would have received it.
+    """
+
+    custom_id: str
+    status_code: int | None
+    body: Any
+    request_id: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class Provider:
+    """The Batch API of one account. Safe to share between threads and to carry over a fork."""
+
+    def __init__(self, name: str, account: Account) -> None:
+        self.name = name
+        self.account = account
+        self._lock = Lock()
+        self._made: tuple[int, str, OpenAI] | None = None
+
+    def __repr__(self) -> str:
+        return f"Provider({self.name!r})"
+
+    def upload(self, path: Path, *, name: str, expires_after: timedelta | None) -> str:
+        """Upload a batch file under the file name `name`; gives its file id.
+
+        The file is read as it is sent, so memory does not grow with it.
+        """
+        with path.open("rb") as content:
+            # An open file streams; a path or bytes would be read into memory by the SDK.
+            sent = self._json(
+                "files.create",
+                lambda client: client.files.with_raw_response.create(
+                    file=(name, content, "application/jsonl"),
+                    purpose="batch",
+                    timeout=_patient(),
+                    **_expires("expires_after", expires_after),
+                ),
+            )
+        return self._id(sent, "files.create")
+
+    def find_file(self, name: str, *, since: datetime) -> str | None:
+        """The newest batch file of that name that was uploaded after `since`, give or take."""
+        found = self._pages(
+            "files.list",
+            lambda client, after: client.files.with_raw_response.list(
+                purpose="batch", order="desc", limit=PAGE, **after
+            ),
+            since,
+        )
+        named = [file for file in found if file.get("filename") == name and _text(file.get("id"))]
+        newest = max(named, key=lambda file: _time(file.get("created_at")) or since, default=None)
+        return None if newest is None else cast("str", newest["id"])
+
+    def create(
+        self,
+        *,
+        file_id: str,
+        endpoint: str,
+        batch_key: str,
+        metadata: Mapping[str, str],
+        expires_after: timedelta | None,
+    ) -> ProviderBatch:
+        """Create a batch that `find_batches(batch_key)` finds again.
+
+        After ProviderUnclear the batch may exist: look for it before creating another.
+        """
+        created = self._json(
+            "batches.create",
+            lambda client: client.batches.with_raw_response.create(
+                input_file_id=file_id,
+                endpoint=cast("Any", endpoint),
+                completion_window="24h",
+                metadata={**metadata, BATCH_KEY: batch_key},
+                **_expires("output_expires_after", expires_after),
+            ),
+        )
+        return self._batch(created, "batches.create")
+
+    def find_batches(self, batch_key: str, *, since: datetime) -> list[ProviderBatch]:
+        """Every batch created under `batch_key` after `since`, give or take, newest first."""
+        found = self._pages(
+            "batches.list",
+            lambda client, after: client.batches.with_raw_response.list(limit=PAGE, **after),
+            since,
+        )
+        batches = [self._batch(one, "batches.list") for one in found]
+        return [one for one in batches if one.metadata.get(BATCH_KEY) == batch_key]
+
+    def retrieve(self, batch_id: str) -> ProviderBatch:
+        """The batch as it is now."""
+        batch = self._json(
+            "batches.retrieve",
+            lambda client: client.batches.with_raw_response.retrieve(batch_id),
+        )
+        return self._batch(batch, "batches.retrieve")
+
+    def cancel(self, batch_id: str) -> ProviderBatch:
+        """Ask for the batch to stop; it is usually ``cancelling`` for some minutes after."""
+        batch = self._json(
+            "batches.cancel",
+            lambda client: client.batches.with_raw_response.cancel(batch_id),
+        )
+        return self._batch(batch, "batches.cancel")
+
+    def rows(self, file_id: str) -> Iterator[bytes]:
+        """The lines of a result file as they arrive, one at a time, without their newline.
+
+        A download that breaks off raises ProviderUnclear after the lines that came whole:
+        read the file again from the start.
+        """
+        with ExitStack() as stack:
+            # Only the sending is inside `_call`: a generator that is suspended between two
+            # lines must not leave its caller's context bypassed.
+            response = self._call(
+                "files.content",
+                lambda client: stack.enter_context(
+                    client.files.with_streaming_response.content(file_id, timeout=_patient())
+                ),
+            )
+            yield from _lines(self._chunks(response.iter_bytes()))
+
+    def delete_file(self, file_id: str) -> None:
+        """Delete a file; one that is gone already is fine."""
+        try:
+            self._call("files.delete", lambda client: client.files.delete(file_id))
+        except ProviderNotFound:
+            return
+
+    def _call(self, call: str, send: Callable[[OpenAI], T]) -> T:
+        """The one place where a request leaves: not captured, and every failure translated."""
+        import openai
+
+        from batchq.run import bypass
+
+        client, key = self._client()
+        try:
+            with bypass():
+                return send(client)
+        except openai.APIStatusError as error:
+            failure = _refusal(self.name, call, error, key)
+        except (openai.OpenAIError, OSError) as error:
+            failure = ProviderUnclear(self.name, call, _reason(error, key))
+        # Raised out here, so that the SDK's error, which carries the request and with it the
+        # key, is not even the __context__ of ours.
+        raise failure
+
+    def _json(self, call: str, send: Callable[[OpenAI], Any]) -> Json:
+        """What the provider answered, untouched by the SDK's models: they guess at other types."""
+        content: bytes = self._call(call, lambda client: send(client).http_response.content)
+        try:
+            answer: object = json.loads(content)
+        except (ValueError, RecursionError):
+            answer = None
+        if isinstance(answer, dict):
+            return cast("Json", answer)
+        raise ProviderUnclear(self.name, call, "the answer is not a JSON object")
+
+    def _pages(self, call: str, send: Callable[[OpenAI, Any], Any], since: datetime) -> list[Json]:
+        """The entries of a listing, newest first, back to `since` and a little further."""
+        entries: dict[str, Json] = {}
+        after: dict[str, str] = {}
+        while True:
+            page = self._json(call, _after(send, after))
+            fresh = {
+                entry["id"]: entry
+                for entry in _objects(page.get("data"))
+                if _text(entry.get("id")) and entry["id"] not in entries
+            }
+            entries |= fresh
+            # A provider that ignores `after` gives the same page for ever.
+            if not fresh or not page.get("has_more"):
+                return list(entries.values())
+            times = [_time(entry.get("created_at")) for entry in fresh.values()]
+            old = any(time is not None and time < since - LOOK_BACK for time in times)
+            if old and len(entries) >= LOOK_AT_LEAST:
+                return list(entries.values())
+            after = {"after": list(fresh)[-1]}
+
+    def _chunks(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        while True:
+            try:
+                chunk = next(chunks, None)
+            except Exception as error:  # noqa: BLE001 httpx's, httpx2's or httpcore's: by version
+                reason = type(error).__name__
+            else:
+                if chunk is None:
+                    return
+                yield chunk
+                continue
+            raise ProviderUnclear(self.name, "files.content", f"the download broke off ({reason})")
+
+    def _batch(self, answer: Json, call: str) -> ProviderBatch:
+        self._id(answer, call)
+        return _batch(answer)
+
+    def _id(self, answer: Json, call: str) -> str:
+        found = _text(answer.get("id"))
+        if found is None:
+            raise ProviderUnclear(self.name, call, "the answer has no id")
+        return found
+
+    def _client(self) -> tuple[OpenAI, str]:
+        """A client of this process and of the key as it is now."""
+        try:
+            key = self.account.key()
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"batchq_accounts[{self.name!r}].{error.setting}", error.given, error.expected
+            ) from None
+        with self._lock:
+            if self._made is None or self._made[:2] != (os.getpid(), key):
+                if self._made is not None and self._made[0] != os.getpid():
+                    _INHERITED.append(self._made[2])
+                self._made = (os.getpid(), key, _new_client(self.account, key))
+            return self._made[2], key
+
+
+# A client made before a fork is neither used nor closed here: its pool may hold a lock that
+# no thread of this process will ever give back.
+_INHERITED: list[OpenAI] = []
+
+_providers: dict[tuple[int, str, str], Provider] = {}
+
+
+def provider_for(settings: Settings, name: str) -> Provider:
+    """This process's Provider of the account `name`."""
+    account = settings.accounts[name]
+    identity = (os.getpid(), name, account.model_dump_json())
+    if identity not in _providers:
+        _providers[identity] = Provider(name, account)
+    return _providers[identity]
+
+
+def _new_client(account: Account, key: str) -> OpenAI:
+    import openai
+
+    timeout = openai.Timeout(CONTROL_SECONDS, connect=CONNECT_SECONDS)
+    if account.kind == "azure" and account.api_version is not None:
+        return openai.AzureOpenAI(
+            azure_endpoint=account.base_url,
+            api_version=account.api_version,
+            api_key=key,
+            organization=account.organization,
+            timeout=timeout,
+            max_retries=0,
+        )
+    return openai.OpenAI(
+        base_url=account.base_url + ("/openai/v1" if account.kind == "azure" else ""),
+        api_key=key,
+        organization=account.organization,
+        project=account.project,
+        timeout=timeout,
+        max_retries=0,
+    )
+
+
+def _after(send: Callable[[OpenAI, Any], Any], after: Any) -> Callable[[OpenAI], Any]:
+    return lambda client: send(client, after)
+
+
+def _patient() -> Any:
+    import openai
+
+    return openai.Timeout(TRANSFER_SECONDS, connect=CONNECT_SECONDS)
+
+
+def _expires(argument: str, after: timedelta | None) -> dict[str, Any]:
+    if after is None:
+        return {}
+    return {argument: {"anchor": "created_at", "seconds": int(after.total_seconds())}}
+
+
+# Failures
+
+
+def _refusal(name: str, call: str, error: APIStatusError, key: str) -> ProviderError:
+    status = error.status_code
+    message = _told(error).replace(key, "…")
+    refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    if not refused or status == HTTPStatus.REQUEST_TIMEOUT:
+        return ProviderUnclear(name, call, f"{status}: {message}")
+    parts = (name, call, status, _text(error.code), message, _text(error.param))
+    match status:
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return ProviderThrottled(*parts, _retry_after(error))
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return ProviderUnauthorized(*parts)
+        case HTTPStatus.NOT_FOUND:
+            return ProviderNotFound(*parts)
+        case _:
+            return ProviderRefused(*parts)
+
+
+def _told(error: APIStatusError) -> str:
+    """The provider's own sentence, without the SDK's rendering of the whole body."""
+    told = _text(_object(error.body).get("message"))
+    return told or str(error.body or error.message)[:500]
+
+
+def _retry_after(error: APIStatusError) -> float | None:
+    headers = error.response.headers
+    for header, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers[header]) * unit)
+        except (KeyError, ValueError):  # the other form is a date; our own pace will do
+            continue
+    return None
+
+
+def _reason(error: Exception, key: str) -> str:
+    # The SDK says "Connection error."; what happened is in the cause.
+    cause = error.__cause__ or error
+    return f"{type(cause).__name__}: {str(cause) or str(error)}".replace(key, "…")[:500]
+
+
+# What providers answer
+
+
+def _batch(answer: Json) -> ProviderBatch:
+    counts = _object(answer.get("request_counts"))
+    status = str(answer.get("status") or "unknown").lower()
+    return ProviderBatch(
+        id=answer["id"],
+        status="cancelling" if status == "canceling" else status,
+        input_file_id=_text(answer.get("input_file_id")),
+        output_file_id=_text(answer.get("output_file_id")),
+        error_file_id=_text(answer.get("error_file_id")),
+        total=_whole(counts.get("total")) or 0,
+        completed=_whole(counts.get("completed")) or 0,
+        failed=_whole(counts.get("failed")) or 0,
+        created_at=_time(answer.get("created_at")),
+        expires_at=_time(answer.get("expires_at")),
+        errors=_errors(answer.get("errors")),
+        usage=_object(answer.get("usage")) or None,
+        model=_text(answer.get("model")),
+        metadata={name: str(value) for name, value in _object(answer.get("metadata")).items()},
+    )
+
+
+def _errors(given: object) -> tuple[BatchErrorLine, ...]:
+    lines = _objects(given) or _objects(_object(given).get("data"))
+    return tuple(
+        BatchErrorLine(
+            code=_text(line.get("code")),
+            message=str(line.get("message") or ""),
+            param=_text(line.get("param")),
+            line=_whole(line.get("line")),
+        )
+        for line in lines
+    )
+
+
+def parse_row(line: bytes) -> Row | None:
+    """One line of a result file; None where it is not one (cut short, blank, rubbish)."""
+    try:
+        row = _object(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+    custom_id = _text(row.get("custom_id"))
+    if custom_id is None:
+        return None
+    response = _object(row.get("response"))
+    error: object = row.get("error")
+    details = _object(error)
+    return Row(
+        custom_id=custom_id,
+        status_code=_status(response),
+        body=response.get("body"),
+        request_id=_text(response.get("request_id")),
+        error_code=_text(details.get("code")),
+        error_message=_text(details.get("message")) or _text(error),
+    )
+
+
+def _status(response: Json) -> int | None:
+    if "status_code" in response:
+        return _whole(response["status_code"]) or None
+    # Some servers leave it out. An answer is an answer; an error is asked again.
+    body = _object(response.get("body"))
+    return 200 if body and not body.get("error") else None
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    # Parts are joined once per line: a 20 MB row comes in hundreds of chunks.
+    parts: list[bytes] = []
+    for chunk in chunks:
+        first, *rest = chunk.split(b"\n")
+        parts.append(first)
+        for start in rest:
+            yield b"".join(parts)
+            parts = [start]
+    if last := b"".join(parts):
+        yield last
+
+
+def _object(value: object) -> Json:
+    return cast("Json", value) if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> list[Json]:
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return [cast("Json", item) for item in items if isinstance(item, dict)]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        return int(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _time(value: object) -> datetime | None:
+    seconds = _whole(value)
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None

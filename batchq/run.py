@@ -1,0 +1,316 @@
+"""One run of a batched task's body: what it asked before, what it asks now, and which calls are its own."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from billiard.process import current_process
+from celery._state import _task_stack  # pyright: ignore[reportPrivateUsage]
+
+from batchq.errors import PromptTooLarge, RequestChanged, RunEnded, ThreadWithoutRun
+from batchq.journal import Claim, Entry
+from batchq.prompt import Lane, Outcome, Prompt
+
+if TYPE_CHECKING:
+    from batchq.config import Settings
+
+__all__ = [
+    "Captured",
+    "Question",
+    "Run",
+    "bypass",
+    "current_run",
+    "goes_live",
+    "live",
+    "run_of_call",
+    "running",
+]
+
+logger = logging.getLogger("batchq.run")
+
+
+class Captured(BaseException):
+    """Ends a body that has asked. Not an Exception, so that ``except Exception`` cannot eat it."""
+
+
+_current: ContextVar[Run | None] = ContextVar("batchq_run", default=None)
+_mode: ContextVar[Literal["batch", "live", "bypass"]] = ContextVar("batchq_mode", default="batch")
+
+_active: list[Run] = []
+_active_lock = threading.Lock()
+
+
+# One run of a body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A call as a batch line can carry it."""
+
+    account: str
+    endpoint: str
+    model: str
+    body: bytes
+    fingerprint: str
+    inputs: int
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Run:
+    """One run of a batched task's body: what the journal knows, what this run asks.
+
+    Calls may come from several threads and coroutines of the body at once.
+    """
+
+    task_id: str
+    task_name: str
+    settings: Settings
+    claim: Claim
+    label: str = ""
+    strict: bool = False
+    note_live: Callable[[Entry], None]
+    note_step: Callable[[str, str], None]
+    ended: bool = False
+    asked: list[Prompt] = field(default_factory=list[Prompt])
+    used: list[Entry] = field(default_factory=list[Entry])
+    _left: list[Entry] = field(default_factory=list[Entry])
+    _steps_taken: dict[str, int] = field(default_factory=dict[str, int])
+    _next_number: int = 0
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        self._left = [entry for entry in self.claim.entries if entry.outcome is not None]
+        self._next_number = self.claim.next_number
+
+    @property
+    def next_number(self) -> int:
+        return self._next_number
+
+    @property
+    def round(self) -> int:
+        return 1 + max((entry.round for entry in self.claim.entries), default=-1)
+
+    def ask(self, question: Question) -> Outcome:
+        """The recorded outcome of this call; where there is none, the call is asked and the body ends."""
+        with self._lock:
+            entry = self._recall(question)
+            if entry is not None and entry.outcome is not None:
+                return entry.outcome
+            prompt = self._prompt(question)
+            self._check_size(prompt)
+            self.asked.append(prompt)
+            self._next_number += 1
+        raise Captured
+
+    def recall(self, question: Question) -> Outcome | None:
+        """The recorded outcome of a call that goes live, if it has gone before."""
+        with self._lock:
+            entry = self._take(lambda entry: entry.fingerprint == question.fingerprint)
+            return entry.outcome if entry is not None else None
+
+    def record(self, question: Question, outcome: Outcome) -> None:
+        """Write down what a live call brought."""
+        with self._lock:
+            entry = Entry(
+                number=self._next_number,
+                endpoint=question.endpoint,
+                model=question.model,
+                fingerprint=question.fingerprint,
+                round=self.round,
+                outcome=outcome,
+            )
+            self._next_number += 1
+            self.used.append(entry)
+        self.note_live(entry)
+
+    def step(
+        self,
+        name: str,
+        take: Callable[[], Any],
+        encode: Callable[[Any], str],
+        decode: Callable[[str], Any],
+    ) -> Any:
+        """The result of a step that runs once; steps of one name are told apart by their order."""
+        with self._lock:
+            count = self._steps_taken[name] = self._steps_taken.get(name, 0) + 1
+        name = f"{name}#{count}"
+        recorded = (self.claim.steps or {}).get(name)
+        if recorded is not None:
+            return decode(recorded)
+        result = take()
+        self.note_step(name, encode(result))
+        return result
+
+    def _recall(self, question: Question) -> Entry | None:
+        entry = self._take(lambda entry: entry.fingerprint == question.fingerprint)
+        if entry is not None:
+            return entry
+        kind = (question.endpoint, question.model)
+        changed = self._take(lambda entry: (entry.endpoint, entry.model) == kind)
+        if changed is None:
+            return None
+        parts = (self.task_name, self.task_id, changed.number, question.endpoint, question.model)
+        if self.strict:
+            raise RequestChanged(*parts)
+        logger.warning(
+            "%s Set strict=True to make this an error.",
+            RequestChanged(*parts),
+            extra={"action": "resume", "task_id": self.task_id},
+        )
+        return changed
+
+    def _take(self, wanted: Callable[[Entry], bool]) -> Entry | None:
+        for entry in self._left:
+            if wanted(entry):
+                self._left.remove(entry)
+                self.used.append(entry)
+                return entry
+        return None
+
+    def _prompt(self, question: Question) -> Prompt:
+        lane = Lane(
+            account=question.account,
+            endpoint=question.endpoint,
+            model=question.model,
+            label=self.label,
+        )
+        return Prompt(
+            task_id=self.task_id,
+            number=self._next_number,
+            lane=lane,
+            body=question.body,
+            fingerprint=question.fingerprint,
+            tokens=_estimate_tokens(question.body),
+            inputs=question.inputs,
+            round=self.round,
+        )
+
+    def _check_size(self, prompt: Prompt) -> None:
+        limits = self.settings.accounts[prompt.lane.account].limits
+        endpoint = prompt.lane.endpoint
+        if prompt.size > limits.bytes:
+            raise PromptTooLarge(self.task_name, endpoint, "bytes", prompt.size, limits.bytes)
+        if prompt.inputs > limits.embedding_inputs:
+            raise PromptTooLarge(
+                self.task_name, endpoint, "inputs", prompt.inputs, limits.embedding_inputs
+            )
+
+    def ask_again(self, error: BaseException) -> list[int]:
+        """The calls whose answers a retry drops, where ``error`` says that an answer was bad.
+
+        Outcomes that were errors themselves; where all were good, those of the last round the
+        body read: it had been content with the earlier ones, or it would not have asked on.
+        """
+        failed = [e.number for e in self.used if e.outcome is not None and not e.outcome.succeeded]
+        if failed and _is_http_error(error):
+            return failed
+        last = max((entry.round for entry in self.used), default=0)
+        return [
+            entry.number for entry in self.used if entry.round == last or entry.number in failed
+        ]
+
+
+def _is_http_error(error: BaseException) -> bool:
+    return getattr(error, "status_code", None) is not None
+
+
+def _estimate_tokens(body: bytes) -> int:
+    # Measured on o200k: 6 bytes a token for prose, 2 to 3 for JSON and digits. A third of the bytes
+    # errs on the safe side for what people send; it only steers how much is queued at once.
+    return len(body) // 3 + 1
+
+
+# Which run a call belongs to
+
+
+@contextmanager
+def running(run: Run) -> Generator[None]:
+    """Within it, calls of this context belong to ``run``."""
+    token = _current.set(run)
+    mode = _mode.set("batch")
+    with _active_lock:
+        _active.append(run)
+    try:
+        yield
+    finally:
+        run.ended = True
+        with _active_lock:
+            _active.remove(run)
+        _mode.reset(mode)
+        _current.reset(token)
+
+
+def current_run() -> Run | None:
+    """The run that this context belongs to, if any."""
+    return _current.get()
+
+
+@contextmanager
+def live() -> Generator[None]:
+    """Within it, calls go to the live API now, at the live price.
+
+    Inside a batched body their answers are journaled, so a replay does not pay for them again.
+    """
+    token = _mode.set("live")
+    try:
+        yield
+    finally:
+        _mode.reset(token)
+
+
+@contextmanager
+def bypass() -> Generator[None]:
+    """Within it, calls are not looked at: for our own calls of the Batch API."""
+    token = _mode.set("bypass")
+    try:
+        yield
+    finally:
+        _mode.reset(token)
+
+
+def goes_live() -> bool:
+    """True inside ``with live():``."""
+    return _mode.get() == "live"
+
+
+def run_of_call(path: str) -> Run | None:
+    """The run a call made here belongs to; None where it is not ours to touch.
+
+    Raises ThreadWithoutRun or RunEnded where that cannot be told, so that no call goes live by accident.
+    """
+    run = _current.get()
+    if (run is None and not _active) or _mode.get() == "bypass":
+        return None
+    if run is None:
+        return _run_of_thread(path)
+    if run.ended:
+        raise RunEnded(run.task_name, run.task_id, path)
+    return run
+
+
+def _run_of_thread(path: str) -> Run | None:
+    """A thread that carries no context: it works for the one batched task of this process."""
+    if _task_stack.top is not None:
+        return None  # This thread runs a Celery task of its own, which is not batched.
+    with _active_lock:
+        runs = list(_active)
+    if not runs:
+        return None
+    if len(runs) > 1 or _tasks_beside(len(runs)):
+        raise ThreadWithoutRun(path, len(runs))
+    return runs[0]
+
+
+def _tasks_beside(batched: int) -> bool:
+    """True where this process runs other tasks beside the batched ones (Celery's threads pool)."""
+    state = sys.modules.get("celery.worker.state")
+    # A forked pool process has a stale copy of its parent's list, and runs one task at a time.
+    in_main = current_process().name == "MainProcess"
+    return state is not None and in_main and len(state.active_requests) > batched

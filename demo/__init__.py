@@ -1,0 +1,1 @@
+"""Batchq at work on text that every Python carries: `make demo`."""

@@ -1,0 +1,76 @@
+"""The whole of Batchq on one machine: `make demo`. No key, no Docker, no root, nothing left behind.
+
+Starts a Valkey server, an emulator of the Batch API, a worker, beat and Flower; sends a chord of
+more than a thousand tasks; shows where their prompts are until the last one is resolved.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from demo import texts
+from demo.display import Display
+from demo.services import Interrupted, Interruption, ServiceFailed, Services
+from demo.texts import Section
+
+
+def main() -> int:
+    options = arguments()
+    interruption = Interruption()
+    console = Console(highlight=False)
+    try:
+        sections = texts.manual() if options.input is None else texts.read(options.input)
+        with (
+            tempfile.TemporaryDirectory(prefix="batchq-demo-") as directory,
+            Services(Path(directory), interruption) as services,
+        ):
+            console.print("starting Valkey, the emulator, a worker, beat and Flower ...")
+            services.start()
+            run(sections, services, interruption, console)
+            if options.keep:
+                console.print(f"\nFlower: {services.flower}  (Ctrl-C ends everything)")
+                while True:
+                    interruption.sleep(1)
+                    services.check()
+    except Interrupted:
+        console.print("\nended; nothing is left running")
+        return 130 if not options.keep else 0
+    except (ServiceFailed, OSError, ValueError) as error:
+        console.print(f"the demo failed: {error}", style="red", markup=False)
+        return 1
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--input", type=Path, help="a .txt, .csv or .jsonl file to work on")
+    parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
+    return parser.parse_args()
+
+
+def run(
+    sections: list[Section], services: Services, interruption: Interruption, console: Console
+) -> None:
+    # Only now: the app reads the addresses of the servers when it is imported.
+    from demo import report
+    from demo.work import Work
+
+    work = Work(sections)
+    console.print(f"sending {work.tasks:,} tasks; Flower shows them on {services.flower}\n")
+    started = time.monotonic()
+    work.send()
+    with Display(console) as display:
+        while not work.done():
+            display.show(work.numbers())
+            services.check()
+            interruption.sleep(0.25)
+        display.show(work.numbers(), last=True)
+    report.show(console, work, seconds=time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

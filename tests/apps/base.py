@@ -1,0 +1,28 @@
+"""A Celery app for tests: the settings of a hurried user, on this test's Redis and emulator."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+
+import batchq
+
+
+def make_app(name: str, **settings: Any) -> Celery[Any]:
+    app: Celery[Any] = Celery(name, set_as_current=False)
+    app.conf.update(
+        broker_url=os.environ["REDIS_URL"],
+        result_backend=os.environ["REDIS_URL"],
+        broker_connection_retry_on_startup=True,
+        worker_prefetch_multiplier=1,
+        batchq_flush_after=0,
+        batchq_tick=0.3,
+        batchq_poll_first=0.2,
+        batchq_poll_longest=1,
+        batchq_create_grace=1,
+        batchq_files_grace=2,
+    )
+    app.conf.update(settings)
+    return batchq.install(app)

