@@ -1,4 +1,4 @@
-"""Batchq: one decorator sends the OpenAI calls of a Celery task through the Batch API, at half the price."""
+"""Batchq: one decorator sends the OpenAI calls of a Celery task through the Batch API."""
 
 from batchq.beat import install
 from batchq.body import gather, once

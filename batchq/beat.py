@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from celery import signals
 
 from batchq.config import settings
+from batchq.seams import add_consumed_queue
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -18,14 +19,14 @@ AppT = TypeVar("AppT", bound="Celery[Any]")
 
 
 def install(app: AppT) -> AppT:
-    """Put Batchq on ``app``: its tasks, on a queue of their own, and its beat entries; returns the app.
+    """Put Batchq on ``app``: its tasks, on a queue of their own, and its beat entries.
 
-    Call it once, where the app is made. The entries are added to what the app schedules itself,
-    whichever scheduler beat uses. A worker that was not told its queues (``-Q``) also consumes
+    Call it once, where the app is made; it returns the app. The entries are added to what the app
+    schedules itself, whichever scheduler beat uses. A worker that was not told its queues (``-Q``) also consumes
     Batchq's (``batchq_queue``); one that was, must name it. Raises ConfigurationError for a wrong
     setting, when the app is finalized, so every process of the app sees it at its start.
     """
-    if app.finalized:
+    if cast("Any", app).finalized:
         _put_on(app)
     else:
         app.on_after_finalize.connect(_when_finalized, weak=False)
@@ -79,8 +80,7 @@ def _task(app: Any, step: Callable[..., None], queue: str) -> None:
     )
 
 
-@signals.celeryd_after_setup.connect(weak=False)  # type: ignore[untyped-decorator]
+@signals.celeryd_after_setup.connect(weak=False)
 def _consume_our_queue(instance: Any = None, **_: Any) -> None:
-    app = instance.app
-    if "batchq.flush" in app.tasks and not app.amqp.queues._consume_from:
-        app.amqp.queues.add(settings(app).queue)
+    if "batchq.flush" in instance.app.tasks:
+        add_consumed_queue(instance.app, settings(instance.app).queue)

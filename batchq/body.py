@@ -26,7 +26,7 @@ def once(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     dates, UUIDs and decimals; tuples come back as lists). Steps of one function are told apart by
     their order. If the process dies between ``fn`` and its record, ``fn`` runs once more.
 
-    Outside a batched body it is a plain call. Raises StepNotJournaled for a result that is not JSON.
+    Outside a batched body it is a plain call. Raises StepNotJournaled where the result is not JSON.
     """
     run = current_run()
     if run is None:
@@ -35,7 +35,7 @@ def once(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
 
     def encode(result: Any) -> str:
         try:
-            return cast("str", dumps(result))
+            return dumps(result)
         except TypeError:
             raise StepNotJournaled(name, type(result).__qualname__) from None
 
@@ -64,7 +64,7 @@ def _gather_functions(*calls: Callable[[], Any]) -> list[Any]:
     for call in calls:
         try:
             results.append(call())
-        except (Exception, Captured) as error:
+        except (Exception, Captured) as error:  # noqa: BLE001 every call gets its turn first
             errors.append(error)
     _raise_first(errors)
     return results
@@ -74,7 +74,7 @@ async def _gather_awaitables(*calls: Awaitable[Any]) -> list[Any]:
     async def settled(call: Awaitable[Any]) -> tuple[Any, BaseException | None]:
         try:
             return await call, None
-        except (Exception, Captured) as error:
+        except (Exception, Captured) as error:  # noqa: BLE001 every call gets its turn first
             return None, error
 
     pairs = await asyncio.gather(*map(settled, calls))

@@ -156,7 +156,7 @@ class ProviderThrottled(ProviderRefused):
 
 
 class PromptError(BatchqError):
-    """A call inside a batched body cannot become a prompt; raised at the call, before it is stored."""
+    """A call in a batched body cannot become a prompt; raised at the call, before it is stored."""
 
 
 class NotBatchable(PromptError):
@@ -206,9 +206,9 @@ class RequestChanged(PromptError):
 
     def __str__(self) -> str:
         return (
-            f"task {self.task} [{self.task_id}] asked {self.endpoint} ({self.model}) otherwise than "
-            f"in its first run, whose answer (call {self.number}) is paid for: something in the "
-            "request changes from run to run (a time, a random number, the order of a set). "
+            f"task {self.task} [{self.task_id}] asked {self.endpoint} ({self.model}) otherwise "
+            f"than in its first run, whose answer (call {self.number}) is paid for: something in "
+            "the request changes from run to run (a time, a random number, the order of a set). "
             "Take it from the task's arguments, or from batchq.once()."
         )
 
@@ -224,8 +224,8 @@ class RunEnded(PromptError):
 
     def __str__(self) -> str:
         return (
-            f"a call of {self.path} was made for task {self.task} [{self.task_id}] after its body had "
-            "ended: wait for every thread and coroutine inside the body."
+            f"a call of {self.path} was made for task {self.task} [{self.task_id}] after its body "
+            "had ended: wait for every thread and coroutine inside the body."
         )
 
 
@@ -239,9 +239,9 @@ class ThreadWithoutRun(PromptError):
 
     def __str__(self) -> str:
         return (
-            f"a call of {self.path} came from a helper thread while this process runs several tasks "
-            f"({self.runs} batched), so it cannot be told whose it is. Start the thread's function "
-            "with contextvars.copy_context().run(function, ...), or use batchq.gather()."
+            f"a call of {self.path} came from a helper thread while this process runs several "
+            f"tasks ({self.runs} batched), so it cannot be told whose it is. Start the thread's "
+            "function with contextvars.copy_context().run(function, ...), or use batchq.gather()."
         )
 
 
@@ -255,6 +255,6 @@ class StepNotJournaled(BatchqError):
 
     def __str__(self) -> str:
         return (
-            f"batchq.once({self.step}) returned {self.kind}, which is not JSON: return text, numbers, "
-            "lists, dicts, dates or UUIDs, and build the rest from them outside the step."
+            f"batchq.once({self.step}) returned {self.kind}, which is not JSON: return text, "
+            "numbers, lists, dicts, dates or UUIDs, and build the rest from them outside the step."
         )

@@ -5,7 +5,7 @@ exchange: whatever is built on the openai SDK is caught with no code of its own.
 outside a batched body.
 
     call -> hook -> Question -> Run.ask -> its outcome, as an HTTP response
-                                        -> or the question is written into the run, and the body ends
+                                        -> or it is written into the run, and the body ends
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _hooked(send: Callable[..., Any]) -> Callable[..., Any]:
             run.record(question, _outcome_of(response))
         return response
 
-    hooked.__batchq__ = True  # type: ignore[attr-defined]
+    vars(hooked)["__batchq__"] = True
     return hooked
 
 
@@ -83,7 +83,7 @@ def _hooked_async(send: Callable[..., Any]) -> Callable[..., Any]:
             run.record(question, _outcome_of(response))
         return response
 
-    hooked.__batchq__ = True  # type: ignore[attr-defined]
+    vars(hooked)["__batchq__"] = True
     return hooked
 
 
@@ -216,7 +216,9 @@ def _live_question(request: Any, send_options: dict[str, Any]) -> Question | Non
 
 def _key_of(request: Any) -> str:
     headers = request.headers
-    return headers.get("api-key") or headers.get("authorization", "").removeprefix("Bearer ")
+    bearer: str = headers.get("authorization", "").removeprefix("Bearer ")
+    key: str | None = headers.get("api-key")
+    return bearer if key is None else key
 
 
 def _is_carried(header: str) -> bool:
@@ -233,9 +235,10 @@ def _json_object(content: bytes) -> dict[str, Any] | None:
 
 def _embedding_inputs(given: Any) -> int:
     """How many texts an embeddings request carries: a list of numbers is one text, as tokens."""
-    if isinstance(given, list) and given and not isinstance(given[0], int):
-        return len(cast("list[Any]", given))
-    return 1
+    if not isinstance(given, list):
+        return 1
+    items: list[Any] = given  # pyright: ignore[reportUnknownVariableType]
+    return len(items) if items and not isinstance(items[0], int) else 1
 
 
 def _as_openai_error(error: BatchqError) -> BatchqError:
@@ -247,8 +250,16 @@ def _as_openai_error(error: BatchqError) -> BatchqError:
     return _openai_twin(type(error))(*error.args)
 
 
-@functools.cache
+_twins: dict[type[BatchqError], type[BatchqError]] = {}
+
+
 def _openai_twin(kind: type[BatchqError]) -> type[BatchqError]:
+    if kind not in _twins:
+        _twins[kind] = _make_twin(kind)
+    return _twins[kind]
+
+
+def _make_twin(kind: type[BatchqError]) -> type[BatchqError]:
     from openai import OpenAIError
 
     def __reduce__(self: BatchqError) -> tuple[type[BatchqError], tuple[Any, ...]]:  # noqa: N807

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import resources
 from itertools import islice
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -30,7 +30,7 @@ __all__ = ["BatchRecord", "Claim", "Entry", "Journal", "LaneRecord", "chunks", "
 T = TypeVar("T")
 
 CHUNK = 500
-"""Prompts that one script call, or one round trip, moves: short enough that Redis stays responsive."""
+"""Prompts that one script call or round trip moves: few enough that Redis stays responsive."""
 
 _SCRIPTS = (
     "advance answer capture claim close keep note release renew requeue seal sent settle"
@@ -113,9 +113,12 @@ class Journal:
     """All that is written to Redis, as verbs. Safe to share between threads."""
 
     def __init__(self, client: redis.Redis, config: Settings) -> None:
-        self._redis = client
+        # redis-py types a reply as everything that any server might answer.
+        self._redis: Any = client
         self._config = config
-        self._scripts = {name: client.register_script(_source(name)) for name in _SCRIPTS}
+        self._scripts: dict[str, Any] = {
+            name: self._redis.register_script(_source(name)) for name in _SCRIPTS
+        }
 
     # Keys
 
@@ -138,10 +141,11 @@ class Journal:
         return [self.key("batch", batch_id), self.key("lines", batch_id)]
 
     def _run(self, script: str, keys: Sequence[str], args: Sequence[Any], on: Any = None) -> Any:
-        return cast("Any", self._scripts[script])(keys=keys, args=args, client=on)
+        return self._scripts[script](keys=keys, args=args, client=on)
 
     def _word(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> str:
-        return cast("bytes", self._run(script, keys, args)).decode()
+        word: bytes = self._run(script, keys, args)
+        return word.decode()
 
     @property
     def _keep_journal(self) -> int:
@@ -149,7 +153,8 @@ class Journal:
 
     def now(self) -> int:
         """Milliseconds of Redis's own clock: worker clocks differ, this one is shared."""
-        seconds, microseconds = cast("tuple[int, int]", self._redis.time())
+        clock: tuple[int, int] = self._redis.time()
+        seconds, microseconds = clock
         return seconds * 1000 + microseconds // 1000
 
     # One run of a task's body
@@ -205,7 +210,8 @@ class Journal:
 
     def note_live(self, task_id: str, *, token: str, entry: Entry) -> str:
         """Write down a call that a body made live, so that a replay does not pay for it again."""
-        assert entry.outcome is not None
+        if entry.outcome is None:
+            raise ValueError("a live call is written down with its outcome")
         lane = Lane(account="", endpoint=entry.endpoint, model=entry.model)
         record = {"lane": lane.name, "fingerprint": entry.fingerprint, "round": entry.round}
         fields = {
@@ -223,7 +229,7 @@ class Journal:
     def settle(
         self, task_id: str, *, token: str, state: str, final: bool, ask_again: Iterable[int] = ()
     ) -> str:
-        """End a run that asked nothing more. ``ask_again`` are the calls whose answers are dropped."""
+        """End a run that asked nothing more, and drop the answers of the calls in ``ask_again``."""
         keep = _milliseconds(self._config.keep_done) if final else self._keep_journal
         return self._word(
             "settle",
@@ -241,7 +247,7 @@ class Journal:
         return Lease(self._task_lease(task_id), secrets.token_hex(8), owner=self._task(task_id))
 
     @contextmanager
-    def lease(self, kind: str, name: str, duration: timedelta) -> Iterator[Lease | None]:
+    def lease(self, kind: str, name: str, duration: timedelta) -> Generator[Lease | None]:
         """Hold the only right to work on something, or get None where another has it."""
         lease = Lease(self.key("lease", kind, name), secrets.token_hex(8))
         if not self._redis.set(lease.key, lease.token, nx=True, px=_milliseconds(duration)):
@@ -264,7 +270,7 @@ class Journal:
     # Lanes
 
     def lanes(self) -> list[LaneRecord]:
-        names = sorted(cast("set[bytes]", self._redis.smembers(self.key("lanes"))))
+        names: list[bytes] = sorted(self._redis.smembers(self.key("lanes")))
         lanes = [Lane.from_name(name.decode()) for name in names]
         pipe = self._redis.pipeline(transaction=False)
         for lane in lanes:
@@ -321,14 +327,14 @@ class Journal:
                 self._keep_journal,
                 *(part for custom_id, _, number in pairs for part in (custom_id, number)),
             ]
-            replies = cast("list[bytes]", self._run("requeue", keys, args))
+            replies: list[bytes] = self._run("requeue", keys, args)
             words.update(zip(chunk, (reply.decode() for reply in replies), strict=True))
         return words
 
     def learned_limit(self, lane: Lane) -> int | None:
         """The provider's limit of queued tokens for this lane's model, as last learned from it."""
         value = self._redis.get(self.key("limit", lane.account, lane.model))
-        return int(cast("bytes", value)) if value is not None else None
+        return None if value is None else int(value)
 
     def learn_limit(self, lane: Lane, tokens: int) -> None:
         self._redis.set(self.key("limit", lane.account, lane.model), tokens, ex=timedelta(days=1))
@@ -343,7 +349,7 @@ class Journal:
     # Batches
 
     def batch(self, batch_id: str) -> BatchRecord | None:
-        fields = cast("dict[bytes, bytes]", self._redis.hgetall(self._batch(batch_id)[0]))
+        fields: dict[bytes, bytes] = self._redis.hgetall(self._batch(batch_id)[0])
         if b"lane" not in fields:
             return None
         return BatchRecord.from_hash(batch_id, {k.decode(): v.decode() for k, v in fields.items()})
@@ -351,7 +357,7 @@ class Journal:
     def open_batches(self, *, overdue: timedelta | None = None) -> list[BatchRecord]:
         """The batches that are not over; with ``overdue``, those whose next step is that late."""
         until: Any = "+inf" if overdue is None else self.now() - _milliseconds(overdue)
-        ids = cast("list[bytes]", self._redis.zrangebyscore(self.key("batches"), "-inf", until))
+        ids: list[bytes] = self._redis.zrangebyscore(self.key("batches"), "-inf", until)
         records: list[BatchRecord] = []
         for batch_id in ids:
             record = self.batch(batch_id.decode())
@@ -363,7 +369,7 @@ class Journal:
 
     def closed_batches(self, count: int) -> list[BatchRecord]:
         """The batches that ended last, newest first."""
-        ids = cast("list[bytes]", self._redis.zrevrange(self.key("closed"), 0, count - 1))
+        ids: list[bytes] = self._redis.zrevrange(self.key("closed"), 0, count - 1)
         records = (self.batch(batch_id.decode()) for batch_id in ids)
         return [record for record in records if record is not None]
 
@@ -375,11 +381,11 @@ class Journal:
 
     def due_in(self, batch_id: str) -> timedelta:
         """How long until the next step of a batch is due."""
-        due = cast("float | None", self._redis.zscore(self.key("batches"), batch_id))
+        due: float | None = self._redis.zscore(self.key("batches"), batch_id)
         return timedelta(milliseconds=0 if due is None else due - self.now())
 
     def woken(self, batch_id: str, *, chain: str = "") -> None:
-        """A batch was found waiting for a step nobody takes, and was woken: give the step some time."""
+        """A batch whose step nobody took was woken: give the step some time."""
         until = self.now() + _milliseconds(self._config.lease)
         if self._redis.zadd(self.key("batches"), {batch_id: until}, xx=True, ch=True) and chain:
             self._redis.hset(self._batch(batch_id)[0], "chain", chain)
@@ -439,10 +445,11 @@ class Journal:
             ]
             args = [task_id, number, custom_id, outcome.to_bytes(), self._keep_journal]
             self._run("answer", keys, args, on=pipe)
-        return [cast("bytes", reply).decode() for reply in pipe.execute()]
+        replies: list[bytes] = pipe.execute()
+        return [reply.decode() for reply in replies]
 
     def places(self, custom_ids: Sequence[str]) -> list[str | None]:
-        """Where each prompt is: ``lane``, ``batch:<id>``, ``answered``, or None where it is forgotten."""
+        """Where each prompt is: ``lane``, ``batch:<id>``, ``answered``, or None if forgotten."""
         pipe = self._redis.pipeline(transaction=False)
         for task_id, number in map(_parts, custom_ids):
             pipe.hget(self._task(task_id), f"{number}:place")
@@ -464,8 +471,10 @@ class Journal:
         run took it: a message may also wait in a long queue, so that time doubles with each one.
         """
         now = self.now()
-        found = self._redis.zrange(self.key("resuming"), 0, 9_999, withscores=True)
-        sent = [(member.decode(), int(score)) for member, score in cast("Any", found)]
+        found: list[tuple[bytes, float]] = self._redis.zrange(
+            self.key("resuming"), 0, 9_999, withscores=True
+        )
+        sent = [(member.decode(), int(score)) for member, score in found]
         pipe = self._redis.pipeline(transaction=False)
         for task_id, _ in sent:
             pipe.exists(self._task_lease(task_id))
@@ -497,21 +506,24 @@ class Journal:
 
     def counters(self) -> dict[str, int]:
         """How many prompts were captured and answered since the journal began."""
-        fields = cast("dict[bytes, bytes]", self._redis.hgetall(self.key("counters")))
+        fields: dict[bytes, bytes] = self._redis.hgetall(self.key("counters"))
         return {name.decode(): int(value) for name, value in fields.items()}
 
     def waiting_tasks(self) -> int:
-        return cast("int", self._redis.zcard(self.key("waiting")))
+        count: int = self._redis.zcard(self.key("waiting"))
+        return count
 
     def resuming_tasks(self) -> int:
-        return cast("int", self._redis.zcard(self.key("resuming")))
+        count: int = self._redis.zcard(self.key("resuming"))
+        return count
 
     def _range(self, key: str, start: int, stop: int) -> list[bytes]:
-        return cast("list[bytes]", self._redis.zrange(key, start, stop))
+        members: list[bytes] = self._redis.zrange(key, start, stop)
+        return members
 
 
 def journal_of(app: Any) -> Journal:
-    """The journal of a Celery app, made once per process: a connection is never shared by a fork."""
+    """The journal of a Celery app, made once per process: no connection is shared by a fork."""
     config = settings(app)
     made = _journals.get(id(config))
     if made is None or made[0] != os.getpid():
@@ -525,7 +537,7 @@ _journals: dict[int, tuple[int, Journal]] = {}
 def _connect(config: Settings) -> redis.Redis:
     # A half-open connection hangs a client without timeouts for good; every script here may be
     # sent twice without harm, so what was cut is tried again.
-    return redis.Redis.from_url(
+    client: redis.Redis = redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
         config.redis_url,
         socket_timeout=10,
         socket_connect_timeout=5,
@@ -534,6 +546,7 @@ def _connect(config: Settings) -> redis.Redis:
         retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries=3),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError],
     )
+    return client
 
 
 def _source(name: str) -> str:
@@ -575,7 +588,8 @@ def _read_claim(fields: Mapping[str, bytes]) -> Claim:
 
 def _parts(custom_id: str) -> tuple[str, int]:
     parts = split_id(custom_id)
-    assert parts is not None, custom_id
+    if parts is None:
+        raise ValueError(f"{custom_id!r} is not the id of a prompt")
     return parts
 
 

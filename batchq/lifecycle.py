@@ -81,7 +81,7 @@ def after_poll(
         case "cancelling" if age < settings.batch_deadline + _ABANDON_AFTER:
             return Wait(pause_between_polls(age, settings))
         case _ if age >= settings.batch_deadline + _ABANDON_AFTER:
-            # Neither finished nor cancelled: whatever it answered by now is read, the rest is asked again.
+            # Neither finished nor cancelled: what it answered is read, the rest is asked again.
             return Fetch()
         case _ if age >= settings.batch_deadline:
             return Cancel(settings.poll_longest)
@@ -91,7 +91,7 @@ def after_poll(
 
 
 def pause_between_polls(age: timedelta, settings: Settings) -> timedelta:
-    """Seconds for a young batch, minutes for an old one: a quarter of its age, within the settings."""
+    """Seconds for a young batch, minutes for an old one: a quarter of its age, within limits."""
     return min(max(age / 4, settings.poll_first), settings.poll_longest)
 
 

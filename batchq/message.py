@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable
 from typing import Any, cast
 
 from celery import signals
-from kombu.serialization import dumps, registry
+from kombu.serialization import dumps as serialize
+from kombu.utils import json
+
+from batchq.seams import serializer_of
 
 __all__ = ["message_of", "publish"]
 
 _HEADERS = (
-    "lang task id shadow eta expires group group_index retries timelimit root_id parent_id argsrepr "
-    "kwargsrepr origin ignore_result replaced_task_nesting stamped_headers stamps"
+    "lang task id shadow eta expires group group_index retries timelimit root_id parent_id "
+    "argsrepr kwargsrepr origin ignore_result replaced_task_nesting stamped_headers stamps"
 ).split()
 """The headers of Celery's message protocol 2 (celery.app.amqp); all others are the user's own."""
 
 _CONTENT_TYPE = "batchq_content_type"
 
 
-@signals.task_received.connect(weak=False)  # type: ignore[untyped-decorator]
+@signals.task_received.connect(weak=False)
 def _remember_content_type(request: Any = None, **_: Any) -> None:
     # Only the process that received the message sees how its body was serialized.
     details = request.request_dict
@@ -38,23 +40,24 @@ def message_of(task: Any) -> bytes:
     ``eta`` and ``expires`` are left out: they have been met, and must not hold up or drop the task
     when it comes again.
     """
-    request = task.request.__dict__
-    properties = dict(request.get("properties") or {})
-    delivery = request.get("delivery_info") or {}
-    content_type = properties.get(_CONTENT_TYPE)
-    serializer = cast("dict[str, str]", registry.type_to_name).get(content_type or "")
+    request: dict[str, Any] = task.request.__dict__
+    properties: dict[str, Any] = request.get("properties") or {}
+    delivery: dict[str, Any] = request.get("delivery_info") or {}
+    serializer = serializer_of(properties.get(_CONTENT_TYPE))
     embedded = {name: request.get(name) for name in ("callbacks", "errbacks", "chain", "chord")}
-    content_type, encoding, body = dumps(
-        (request["args"], request["kwargs"], embedded),
-        serializer or task.serializer or task.app.conf.task_serializer,
+    content_type, encoding, body = cast(
+        "tuple[str, str, str | bytes]",
+        serialize(
+            (request["args"], request["kwargs"], embedded),
+            serializer or task.serializer or task.app.conf.task_serializer,
+        ),
     )
     headers = {name: request[name] for name in _HEADERS if name in request}
     headers |= {**(request.get("headers") or {}), "eta": None, "expires": None}
     headers.pop("compression", None)
-    binary = isinstance(body, bytes)
-    message = {
-        "body": base64.b64encode(body).decode() if binary else body,
-        "binary": binary,
+    message: dict[str, Any] = {
+        "body": body if isinstance(body, str) else base64.b64encode(body).decode(),
+        "binary": isinstance(body, bytes),
         "headers": headers,
         "content_type": content_type,
         "content_encoding": encoding,

@@ -1,4 +1,4 @@
-"""One run of a batched task's body: what it asked before, what it asks now, and which calls are its own."""
+"""One run of a batched body: what it has asked, what it asks now, which calls are its own."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from billiard.process import current_process
-from celery._state import _task_stack  # pyright: ignore[reportPrivateUsage]
 
 from batchq.errors import PromptTooLarge, RequestChanged, RunEnded, ThreadWithoutRun
 from batchq.journal import Claim, Entry
 from batchq.prompt import Lane, Outcome, Prompt
+from batchq.seams import task_stack
 
 if TYPE_CHECKING:
     from batchq.config import Settings
@@ -98,7 +98,7 @@ class Run:
         return 1 + max((entry.round for entry in self.claim.entries), default=-1)
 
     def ask(self, question: Question) -> Outcome:
-        """The recorded outcome of this call; where there is none, the call is asked and the body ends."""
+        """The recorded outcome of this call; where there is none, it is asked and the body ends."""
         with self._lock:
             entry = self._recall(question)
             if entry is not None and entry.outcome is not None:
@@ -283,7 +283,7 @@ def goes_live() -> bool:
 def run_of_call(path: str) -> Run | None:
     """The run a call made here belongs to; None where it is not ours to touch.
 
-    Raises ThreadWithoutRun or RunEnded where that cannot be told, so that no call goes live by accident.
+    Raises ThreadWithoutRun or RunEnded where that cannot be told: no call goes live by accident.
     """
     run = _current.get()
     if (run is None and not _active) or _mode.get() == "bypass":
@@ -297,7 +297,7 @@ def run_of_call(path: str) -> Run | None:
 
 def _run_of_thread(path: str) -> Run | None:
     """A thread that carries no context: it works for the one batched task of this process."""
-    if _task_stack.top is not None:
+    if task_stack():
         return None  # This thread runs a Celery task of its own, which is not batched.
     with _active_lock:
         runs = list(_active)

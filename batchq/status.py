@@ -30,7 +30,7 @@ class Status:
 
 
 def status(app: Any) -> Status:
-    """Where everything is. The figures are read one after the other, so they may be a moment apart."""
+    """Where everything is. The figures are read one by one, so they may be a moment apart."""
     journal = journal_of(app)
     lanes, batches, counters = journal.lanes(), journal.open_batches(), journal.counters()
     captured, answered = counters.get("captured", 0), counters.get("answered", 0)

@@ -1,7 +1,7 @@
 """`@batched_llm_task`: what the user touches.
 
-It goes under or above ``@app.task`` and ``@shared_task``, on task classes, or stands in their place.
-The app stays lazy: nothing here evaluates a proxy or finalizes an app.
+It goes under or above ``@app.task`` and ``@shared_task``, on task classes, or in their place. The
+app stays lazy: nothing here evaluates a proxy or finalizes an app.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -19,21 +19,18 @@ from typing import (
     ParamSpec,
     Protocol,
     TypeVar,
+    cast,
     overload,
 )
 
 from celery import Task, shared_task, signals
-from celery._state import (  # pyright: ignore[reportPrivateUsage]
-    _get_active_apps,
-    _task_stack,
-    connect_on_app_finalize,
-    get_current_app,
-)
-from celery.local import PromiseProxy, Proxy
+from celery._state import connect_on_app_finalize, get_current_app
+from celery.local import PromiseProxy, Proxy, maybe_evaluate
 
 from batchq.flow.capture import run_body
 from batchq.hook import install_hook
 from batchq.run import current_run
+from batchq.seams import active_apps, registered_tasks, task_from_function, task_stack
 
 __all__ = ["BatchedTask", "batched_llm_task"]
 
@@ -45,13 +42,12 @@ R_co = TypeVar("R_co", covariant=True)
 ClassT = TypeVar("ClassT", bound=type)
 
 if TYPE_CHECKING:
-    from celery import Celery
     from celery.result import AsyncResult
 
     class TaskResult(AsyncResult[Any], Generic[R_co]):
         """Celery's AsyncResult, knowing what the task returns."""
 
-        def get(self, timeout: float | None = None, *args: Any, **kwargs: Any) -> R_co: ...  # type: ignore[override]
+        def get(self, timeout: float | None = None, *args: Any, **kwargs: Any) -> R_co: ...
 
 
 class BatchedTask(Protocol[P, R_co]):
@@ -91,7 +87,7 @@ AskAgainOn = type[BaseException] | tuple[type[BaseException], ...]
 
 
 @overload
-def batched_llm_task(target: ClassT, /) -> ClassT: ...
+def batched_llm_task(target: ClassT, /) -> ClassT: ...  # type: ignore[overload-overlap]  # a class is callable too, and comes first
 @overload
 def batched_llm_task(target: TaskT, /) -> TaskT: ...
 @overload
@@ -130,8 +126,10 @@ def batched_llm_task(
 
     Works under or above ``@app.task`` and ``@shared_task``, on a ``Task`` class, or in their place:
     with ``app=`` or any of Celery's task options, or where nothing else makes the function a task,
-    it makes the task itself (a shared one without ``app``). Called as a function, eagerly, or inside ``with batchq.live():`` the task calls the
-    API now; so does one call sent with ``apply_async(..., headers={"batchq": "live"})``.
+    it makes the task itself (a shared one without ``app``).
+
+    Called as a function, eagerly, or inside ``with batchq.live():`` the task calls the API now; so
+    does one call sent with ``apply_async(..., headers={"batchq": "live"})``.
 
     The body runs again from the top after each answer: put what writes after the last call, or
     into `batchq.once`.
@@ -189,30 +187,33 @@ def _batched(
         )
 
     # Celery checks arguments by getfullargspec, which does not look through __wrapped__.
-    wrapper.__signature__ = inspect.signature(fun)  # type: ignore[attr-defined]
+    vars(wrapper)["__signature__"] = inspect.signature(fun)
     return wrapper
 
 
 def _task_to_batch(wrapper: Callable[..., Any]) -> Any:
     """The task whose delivery this call is; None where the call is an ordinary, live one."""
-    task = _task_stack.top
-    if task is None or current_run() is not None:
+    stack = task_stack()
+    if not stack or current_run() is not None:
         return None  # Inside a batched body, a function is part of that body.
-    request = task.request
+    task = stack[-1]
+    request: Any = task.request
     if request.called_directly:
         _warn_of_map(task)
         return None
-    live = (request.headers or {}).get("batchq") == "live"
+    headers: dict[str, Any] = request.headers or {}
+    live = headers.get("batchq") == "live"
     return None if request.is_eager or live or not _is_body_of(task, wrapper) else task
 
 
 def _warn_of_map(task: Any) -> None:
-    outer = [each.name for each in _task_stack.stack[:-1]]
+    outer = [each.name for each in task_stack()[:-1]]
     if outer and outer[-1] in {"celery.map", "celery.starmap"} and task.name not in _warned:
         _warned.add(task.name)
         logger.warning(
-            "%s runs inside %s (map, starmap or chunks), where Celery calls it as a plain function: "
-            "its prompts go live, at the live price. Use group(%s.s(item) for item in items).",
+            "%s runs inside %s (map, starmap or chunks), where Celery calls it as a plain "
+            "function: its prompts go live, at the live price. "
+            "Use group(%s.s(item) for item in items).",
             *(task.name, outer[-1], task.name.rpartition(".")[2]),
             extra={"action": "capture"},
         )
@@ -223,14 +224,17 @@ _warned: set[str] = set()
 
 def _is_body_of(task: Any, wrapper: Callable[..., Any]) -> bool:
     """True where Celery runs ``wrapper`` for ``task``, directly or through its own wrappers."""
-    seen = [getattr(task, "_orig_run", None), task.run]
-    while seen:
-        fun = seen.pop()
-        if fun is wrapper:
-            return True
-        inner = (getattr(fun, "__wrapped__", None), getattr(fun, "__func__", None))
-        seen += [each for each in inner if each is not None]
-    return False
+    return any(body is wrapper for body in _bodies_of(task))
+
+
+def _bodies_of(task: Any) -> Iterator[Any]:
+    """The functions behind ``task.run``, from the outermost in."""
+    inside: list[Any] = [getattr(task, "_orig_run", None), task.run]
+    while inside:
+        fun = inside.pop()
+        if fun is not None:
+            yield fun
+            inside += [getattr(fun, "__wrapped__", None), getattr(fun, "__func__", None)]
 
 
 # A function that stands under @app.task, or alone
@@ -263,50 +267,52 @@ def _claimable(wrapper: Callable[..., Any]) -> Callable[..., Any]:
 def _register(app: Any, wrapper: Callable[..., Any]) -> Any:
     """The task of ``wrapper`` on ``app``, made now if nothing else has made it."""
     app.finalize(auto=True)
-    for task in list(app.tasks.values()):
+    for task in app.tasks.values():
         if _is_body_of(task, wrapper):
             return task
-    return app._task_from_fun(wrapper)
+    return task_from_function(app, wrapper)
 
 
-def _register_unclaimed(app: Any) -> None:
+def _register_unclaimed(sender: Any = None, **_: Any) -> None:
+    claimed = {id(body) for task in sender.tasks.values() for body in _bodies_of(task)}
     for wrapper in _unclaimed:
-        _register(app, wrapper)
+        if id(wrapper) not in claimed:
+            task_from_function(sender, wrapper)
 
 
-@signals.worker_init.connect(weak=False)  # type: ignore[untyped-decorator]
+@signals.worker_init.connect(weak=False)
 def _when_a_worker_starts(sender: Any = None, **_: Any) -> None:
     # Modules that were imported after the app was finalized.
     _register_unclaimed(sender.app)
 
 
 @connect_on_app_finalize
-def _when_an_app_is_ready(app: Celery[Any]) -> None:
-    app.on_after_finalize.connect(lambda sender=None, **_: _register_unclaimed(sender), weak=False)
+def _when_an_app_is_ready(app: Any) -> None:
+    app.on_after_finalize.connect(_register_unclaimed, weak=False)
 
 
 # A task that exists already
 
 
 def _wrap_task(target: Any, batched: Batched) -> Any:
-    if type(target) is PromiseProxy:
+    kind: Any = cast("Any", type)(target)
+    if kind is PromiseProxy:
         fun, options = _promised(target)
         if fun is not None:
             _wrap_when_ready(fun, options.get("name"), batched)
         else:
-            _set_run(target._get_current_object(), batched)
+            _set_run(maybe_evaluate(target), batched)
         return target
-    if type(target) is Proxy:
+    if kind is Proxy:
         names = inspect.getclosurevars(object.__getattribute__(target, "_Proxy__local")).nonlocals
         _wrap_when_ready(names["fun"], names["name"], batched)
         return target
-    if isinstance(target, type) and issubclass(target, Task):
-        target.run = batched(target.run)  # type: ignore[method-assign]
-        return target
-    if isinstance(target, Task):
-        _set_run(target, batched)
-        return target
-    raise TypeError(f"batched_llm_task takes a function, a task or a Task class, not {target!r}")
+    if not issubclass(target if issubclass(kind, type) else kind, Task):
+        raise TypeError(
+            f"batched_llm_task takes a function, a task or a Task class, not {target!r}"
+        )
+    _set_run(target, batched)
+    return target
 
 
 def _promised(proxy: Any) -> tuple[Any, dict[str, Any]]:
@@ -321,23 +327,24 @@ def _promised(proxy: Any) -> tuple[Any, dict[str, Any]]:
 def _wrap_when_ready(fun: Callable[..., Any], name: str | None, batched: Batched) -> None:
     """Wrap the task of ``fun`` on every app that has it, once that app has made its tasks."""
 
-    def wrap_on(app: Any) -> None:
-        task = app._tasks.get(name or app.gen_task_name(fun.__name__, fun.__module__))
+    def wrap_on(sender: Any = None, **_: Any) -> None:
+        its_name = name or sender.gen_task_name(fun.__name__, fun.__module__)
+        task = registered_tasks(sender).get(its_name)
         if task is not None and _is_body_of(task, fun):
             _set_run(task, batched)
 
-    def when_ready(app: Celery[Any]) -> None:
+    def when_ready(app: Any) -> None:
         # The finalizers of an app run in no order; after them, every task is made.
-        app.on_after_finalize.connect(lambda sender=None, **_: wrap_on(sender), weak=False)
+        app.on_after_finalize.connect(wrap_on, weak=False)
 
     connect_on_app_finalize(when_ready)
-    for app in _get_active_apps():
+    for app in active_apps():
         if app.finalized:
             wrap_on(app)
 
 
 def _set_run(task: Any, batched: Batched) -> None:
     """Replace what Celery runs, as its own autoretry does; a task is never registered twice."""
-    if not hasattr(task, "__batchq__"):
+    if "__batchq__" not in vars(task):
         task.run = batched(task.run)
         task.__batchq__ = True

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -32,10 +33,9 @@ def main() -> int:
             services.start()
             run(sections, services, interruption, console)
             if options.keep:
-                console.print(f"\nFlower: {services.flower}  (Ctrl-C ends everything)")
-                while True:
-                    interruption.sleep(1)
-                    services.check()
+                console.print(f"\nFlower is on {services.flower}; Ctrl-C ends everything")
+                stay(services, interruption)
+        console.print("\nEverything is stopped; make demo KEEP=1 leaves Flower up to look around")
     except Interrupted:
         console.print("\nended; nothing is left running")
         return 130 if not options.keep else 0
@@ -50,6 +50,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--input", type=Path, help="a .txt, .csv or .jsonl file to work on")
     parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
     return parser.parse_args()
+
+
+def stay(services: Services, interruption: Interruption) -> NoReturn:
+    while True:
+        interruption.sleep(1)
+        services.check()
 
 
 def run(

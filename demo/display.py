@@ -18,6 +18,7 @@ EVERY = 2
 class Numbers:
     waiting: int
     batched: int
+    batches: int
     answered: int
     resolved: int
     tasks: int
@@ -60,7 +61,7 @@ def picture(numbers: Numbers, seconds: float) -> Table:
     table = Table.grid(padding=(0, 2))
     rows = [
         ("prompts waiting in lanes", numbers.waiting, numbers.prompts, "yellow"),
-        ("prompts in batches", numbers.batched, numbers.prompts, "cyan"),
+        (f"prompts in {numbers.batches} batches", numbers.batched, numbers.prompts, "cyan"),
         ("prompts answered", numbers.answered, numbers.prompts, "blue"),
         ("tasks resolved", numbers.resolved, numbers.tasks, "green"),
     ]
@@ -79,6 +80,6 @@ def picture(numbers: Numbers, seconds: float) -> Table:
 
 def sentence(numbers: Numbers, seconds: float) -> str:
     return (
-        f"{seconds:3.0f} s  waiting {numbers.waiting:,}  in batches {numbers.batched:,}  "
+        f"{seconds:3.0f} s  waiting {numbers.waiting:,}  in {numbers.batches} batches {numbers.batched:,}  "
         f"answered {numbers.answered:,}  resolved {numbers.resolved:,} of {numbers.tasks:,}"
     )

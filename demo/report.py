@@ -19,14 +19,15 @@ def show(console: Console, work: Work, *, seconds: float) -> None:
 
 
 def results(console: Console, work: Work) -> None:
-    labels = Counter(work.labels())
-    console.print(f"\n[bold]{len(work.paragraphs):,} paragraphs, classified[/bold]")
-    console.print("  " + ", ".join(f"{label} {count:,}" for label, count in labels.most_common()))
-    console.print(f"[bold]{len(work.sections):,} summaries[/bold] (each from two calls), such as")
-    for section, summary in list(zip(work.sections, work.summaries(), strict=True))[:3]:
+    labels, summaries, vectors = work.answers()
+    console.print(f"\n[bold]{len(labels):,} paragraphs, classified[/bold]")
+    counts = Counter(labels).most_common()
+    console.print("  " + ", ".join(f"{label} {count:,}" for label, count in counts))
+    console.print(f"[bold]{len(summaries):,} summaries[/bold] (each from two calls), such as")
+    for section, summary in list(zip(work.sections, summaries, strict=True))[:3]:
         console.print(f"  [cyan]{escape(section.title)}[/cyan]: {escape(shortened(summary))}")
     if len(work.sections) > 1:
-        one, other = closest(work.sections, work.vectors())
+        one, other = closest(work.sections, vectors)
         console.print(
             f"[bold]embeddings[/bold] put [cyan]{escape(one)}[/cyan] and "
             f"[cyan]{escape(other)}[/cyan] next to each other"

@@ -1,5 +1,6 @@
 """The demo's own servers and workers: each a process that is certain to end with the demo."""
 
+import gc
 import os
 import signal
 import socket
@@ -104,7 +105,9 @@ class Services:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End them in reverse order: a worker that outlives its Redis complains."""
+        """End them in reverse order: whoever outlives its Redis waits for it, and complains."""
+        # Celery's results are such: they talk to Redis when they are collected.
+        gc.collect()
         for service in self._running[:0:-1]:
             service.ask_to_end()
         for service in self._running[:0:-1]:

@@ -6,7 +6,6 @@ import urllib.request
 from typing import Any, cast
 
 from celery import chord
-from celery.result import AsyncResult
 
 import batchq
 from demo.display import Numbers
@@ -28,17 +27,18 @@ class Work:
             *(summarise.s("\n\n".join(section.paragraphs)) for section in self.sections),
             *(embed.s(section.paragraphs) for section in self.sections),
         ]
-        self.result: AsyncResult[Any] = chord(questions)(collect.s())
-        self._group = cast("Any", self.result.parent).id
+        sent = chord(questions)(collect.s())
+        self._id, self._group = sent.id, cast("Any", sent.parent).id
 
     def done(self) -> bool:
-        return self.result.ready()
+        return app.AsyncResult(self._id).ready()
 
     def numbers(self) -> Numbers:
         status = batchq.status(app)
         return Numbers(
             waiting=status.waiting,
             batched=status.batched,
+            batches=len(status.batches),
             answered=status.answered,
             resolved=self.tasks if self.done() else self._resolved(),
             tasks=self.tasks,
@@ -50,15 +50,13 @@ class Work:
         backend = cast("Any", app.backend)
         return int(backend.client.zcard(backend.get_key_for_group(self._group, ".j")))
 
-    def labels(self) -> list[str]:
-        return cast("list[str]", self.result.get()[: len(self.paragraphs)])
-
-    def summaries(self) -> list[str]:
-        start = len(self.paragraphs)
-        return cast("list[str]", self.result.get()[start : start + len(self.sections)])
-
-    def vectors(self) -> list[list[list[float]]]:
-        return cast("list[list[list[float]]]", self.result.get()[-len(self.sections) :])
+    def answers(self) -> tuple[list[str], list[str], list[list[list[float]]]]:
+        """The labels of the paragraphs, the summaries and the vectors of the sections."""
+        result = app.AsyncResult(self._id)
+        result.maybe_throw()
+        answers = cast("list[Any]", result.result)
+        labels, rest = answers[: len(self.paragraphs)], answers[len(self.paragraphs) :]
+        return labels, rest[: len(self.sections)], rest[len(self.sections) :]
 
 
 def ledger() -> dict[str, Any]:

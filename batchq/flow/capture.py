@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from celery import signals
-from celery.app.trace import get_actual_ignore_result
 from celery.exceptions import Ignore, Retry
 
 from batchq.config import settings
@@ -23,6 +22,7 @@ from batchq.journal import Claim, Entry, Journal, journal_of
 from batchq.lease import Lease, Renewed, start_keeping, stop_keeping
 from batchq.message import message_of
 from batchq.run import Run, running
+from batchq.seams import ignores_result
 
 __all__ = ["BATCHED", "Parked", "run_body"]
 
@@ -159,7 +159,7 @@ def _park(delivery: _Delivery, run: Run, message: bytes) -> None:
     the journal is written, the message is delivered again, or the task is lost as any Celery task.
     """
     task = delivery.task
-    if not get_actual_ignore_result(task, task.request):
+    if not ignores_result(task):
         meta = {"prompts": len(run.asked), "lanes": sorted({p.lane.name for p in run.asked})}
         task.update_state(state=BATCHED, meta=meta)
     task.send_event("task-batched", retry=False)
@@ -197,7 +197,7 @@ def _asked_again(
     return run.ask_again(cause) if isinstance(cause, ask_again_on) else []
 
 
-@signals.task_postrun.connect(weak=False)  # type: ignore[untyped-decorator]
+@signals.task_postrun.connect(weak=False)
 def _settle(task_id: str = "", state: str | None = None, **_: Any) -> None:
     """Celery has stored the result and sent what follows from it: the journal may let go."""
     delivery = _deliveries.pop(task_id, None)

@@ -38,7 +38,7 @@ logger = logging.getLogger("batchq.fetch")
 
 _CHUNK = 200
 _READINGS = 3
-"""How often result files with unreadable lines are downloaded before those lines count as missing."""
+"""How often files with unreadable lines are downloaded before those lines count as missing."""
 
 
 def fetch(app: Celery[Any], batch_id: str) -> None:
@@ -121,7 +121,7 @@ class _Fetching:
             except ProviderNotFound as error:
                 if in_grace:
                     return self.later(str(error))
-                logger.error("batch %s: %s", self.record.id, error, extra={"action": "fetch"})
+                logger.warning("batch %s: %s", self.record.id, error, extra={"action": "fetch"})
         if self.seen["unreadable"] and self.record.looks < _READINGS - 1:
             return self.later(f"{self.seen['unreadable']} lines of its files cannot be read")
         return None
@@ -155,7 +155,7 @@ class _Fetching:
     # What is left
 
     def _settle_errors(self) -> list[str]:
-        """Give out the errors that no success has overruled; returns the prompts without an outcome."""
+        """Give out the errors that no success overruled; returns the prompts without an outcome."""
         left = self._left()
         self._answer(
             [(custom_id, self.errors[custom_id]) for custom_id in left if custom_id in self.errors]
@@ -195,7 +195,7 @@ class _Fetching:
                 self._ask_again(left, use_attempt=False)
             case BadLine(line, outcome):
                 bad = self.journal.prompt_at(self.record.id, line)
-                self._answer([(bad, outcome)] if bad in left and bad is not None else [])
+                self._answer([(custom_id, outcome) for custom_id in left if custom_id == bad])
                 # Without the bad line the next file is another one; where it was not ours to
                 # find, an attempt goes, so that this ends.
                 rest = [custom_id for custom_id in left if custom_id != bad]

@@ -1,4 +1,4 @@
-"""Flush: lanes that are full enough or old enough are sealed into batches; each is uploaded and created.
+"""Flush: lanes that are full or old enough are sealed into batches; each is uploaded and created.
 
 flush() -> seal each due lane -> flush(batch) for each batch -> upload -> create -> poll
 """
@@ -93,7 +93,7 @@ def _room(journal: Journal, config: Settings, lane: Lane) -> int:
         return NO_LIMIT
     kind = (lane.account, lane.model)
     queued = [b.tokens for b in journal.open_batches() if (b.lane.account, b.lane.model) == kind]
-    # A single prompt that is estimated to be over the limit still gets its try when nothing is queued.
+    # A prompt that is estimated to be over the limit still gets its try when nothing is queued.
     return min(known) - sum(queued) if queued else max(1, min(known))
 
 
@@ -224,7 +224,7 @@ class _Submission:
             return self._later(lease, self.config.poll_longest, error, create_intent_at=0)
         tried = self._read().refused + 1
         if tried < self.config.max_attempts:
-            # A file that was just uploaded may not be found at first (curator#116); then send it anew.
+            # A new file may not be found at first (curator#116); if it stays so, send it anew.
             fresh = (
                 {"input_file_id": "", "upload_intent_at": 0, "state": "sealed"} if tried > 1 else {}
             )
@@ -259,12 +259,13 @@ class _Submission:
 
     def _read(self) -> BatchRecord:
         record = self.journal.batch(self.batch_id)
-        assert record is not None, self.batch_id
+        if record is None:
+            raise LeaseLost(self.batch_id)
         return record
 
 
 class LeaseLost(RuntimeError):
-    """Another worker has taken over this batch while we were held up; it goes on from the record."""
+    """Another worker took this batch over while we were held up; it goes on from the record."""
 
 
 def _unreadable(path: Path, written: list[str], endpoint: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Rescue: whatever stopped moving is moved again. The journal is the truth; a message is a wake-up."""
+"""Rescue: whatever stopped moving is moved again. The journal is the truth, messages wake up."""
 
 from __future__ import annotations
 

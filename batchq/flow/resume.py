@@ -40,6 +40,6 @@ def resume(app: Celery[Any], task_ids: Sequence[str]) -> None:
         if message is None:
             journal.drop(task_id)
     publish(app, [message for message in messages if message is not None])
-    # If we die before this record, rescue sends them again, and the second delivery ends at its claim.
+    # If we die before this record, rescue sends them again; a second delivery ends at its claim.
     journal.sent(task_ids)
     logger.info("resumed %d tasks", len(task_ids), extra={"action": "resume"})

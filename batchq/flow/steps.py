@@ -1,4 +1,4 @@
-"""How one step of the journey calls the next: a Celery task by its verb, as a wake-up and no more."""
+"""How one step of the journey calls the next: by a Celery task, as a wake-up and no more."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 __all__ = ["Next", "wake"]
 
 LONGEST_COUNTDOWN = timedelta(seconds=30)
-"""A Redis broker delivers a message twice that is held longer than its visibility timeout, so a step
-that is due later than this is woken early, and only re-arms itself."""
+"""A Redis broker delivers a message twice that is held longer than its visibility timeout, so a
+step that is due later than this is woken early, and only re-arms itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,4 +29,5 @@ def wake(app: Celery[Any], step: Next | None) -> None:
     """Send a step's message. It may be lost or doubled: rescue finds what nobody moves."""
     if step is not None:
         seconds = min(max(step.delay, timedelta(0)), LONGEST_COUNTDOWN).total_seconds()
-        app.tasks[f"batchq.{step.verb}"].apply_async(step.args, countdown=seconds or None)
+        options: dict[str, Any] = {"countdown": seconds} if seconds else {}
+        app.tasks[f"batchq.{step.verb}"].apply_async(step.args, **options)

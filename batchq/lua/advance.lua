@@ -1,4 +1,5 @@
--- A step on a batch writes down what it did and when the next one is due. Only the holder of the lease may.
+-- A step on a batch writes down what it did and when the next one is due. Only the holder of the
+-- lease may.
 -- KEYS: 1 batch hash, 2 lease, 3 open batches
 -- ARGV: 1 token, 2 batch id, 3 due in ms from now, then field, value, ...
 -- Returns: ADVANCED or LOST

@@ -4,7 +4,8 @@
 -- Returns: ANSWERED (others of this task are still out), READY (the task can be resumed),
 --          ALREADY (it had an outcome) or UNKNOWN (nobody asks this)
 local task, number = KEYS[1], ARGV[2]
-local prompt = redis.call("HMGET", task, number .. ":place", number .. ":bytes", number .. ":tokens")
+local prompt = redis.call("HMGET", task, number .. ":place", number .. ":bytes",
+  number .. ":tokens")
 if not prompt[1] then
   return "UNKNOWN"
 end

@@ -1,13 +1,17 @@
 -- What a run asked goes to the journal and to its lanes, and the run gives up its lease.
--- KEYS: 1 task hash, 2 bodies hash, 3 lease, 4 waiting tasks, 5 resuming tasks, 6 lanes, 7 counters,
+-- KEYS: 1 task hash, 2 bodies hash, 3 lease, 4 waiting tasks, 5 resuming tasks, 6 lanes, 7
+--       counters,
 --       then for each prompt: its lane, its lane's totals
--- ARGV: 1 token, 2 task id, 3 the task's message, 4 time to live in ms, 5 the number of its next call,
---       then for each prompt: number, custom id, lane name, body, JSON record, bytes, tokens, inputs
+-- ARGV: 1 token, 2 task id, 3 the task's message, 4 time to live in ms, 5 the number of its next
+--       call,
+--       then for each prompt: number, custom id, lane name, body, JSON record, bytes, tokens,
+--       inputs
 -- Returns: CAPTURED, ALREADY (this run has written before) or LOST (another run took over)
 local task, bodies, lease = KEYS[1], KEYS[2], KEYS[3]
 local token, task_id = ARGV[1], ARGV[2]
 
--- The lease may have run out unnoticed; the run is still the task's own until another one claims it.
+-- The lease may have run out unnoticed; the run is still the task's own until another one claims
+-- it.
 if redis.call("HGET", task, "run") ~= token then
   if redis.call("HGET", task, "captured_by") == token then
     return "ALREADY"
@@ -23,7 +27,8 @@ for at = 6, #ARGV, 8 do
   local lane, totals = KEYS[8 + 2 * asked], KEYS[9 + 2 * asked]
   redis.call("HSET", bodies, number, ARGV[at + 3])
   redis.call("HSET", task, number .. ":record", ARGV[at + 4], number .. ":at", now,
-    number .. ":bytes", ARGV[at + 5], number .. ":tokens", ARGV[at + 6], number .. ":inputs", ARGV[at + 7],
+    number .. ":bytes", ARGV[at + 5],
+    number .. ":tokens", ARGV[at + 6], number .. ":inputs", ARGV[at + 7],
     number .. ":attempts", 0, number .. ":place", "lane")
   redis.call("ZADD", lane, now, custom_id)
   redis.call("HINCRBY", totals, "bytes", ARGV[at + 5])
@@ -32,7 +37,8 @@ for at = 6, #ARGV, 8 do
   asked = asked + 1
 end
 
-redis.call("HSET", task, "message", ARGV[3], "calls", ARGV[5], "waiting", asked, "captured_by", token)
+redis.call("HSET", task, "message", ARGV[3], "calls", ARGV[5], "waiting", asked,
+  "captured_by", token)
 redis.call("PEXPIRE", task, ARGV[4])
 redis.call("PEXPIRE", bodies, ARGV[4])
 redis.call("ZADD", KEYS[4], now, task_id)

@@ -1,4 +1,5 @@
--- A delivery found the task busy: its message is kept, so that rescue can send it when the other run is gone.
+-- A delivery found the task busy: its message is kept, so that rescue can send it when the other
+-- run is gone.
 -- KEYS: 1 task hash, 2 resuming tasks
 -- ARGV: 1 task id, 2 the task's message
 -- Returns: KEPT or GONE (the other run has ended meanwhile)

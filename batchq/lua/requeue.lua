@@ -1,8 +1,10 @@
--- Prompts of a batch that were not answered go back to their lane, in the order in which they were first asked.
+-- Prompts of a batch that were not answered go back to their lane, in the order in which they
+-- were first asked.
 -- KEYS: 1 lane, 2 lane's totals, 3 lanes, then the task hash of each prompt
 -- ARGV: 1 batch id, 2 lane name, 3 attempts used up (0 or 1), 4 max attempts, 5 time to live in ms,
 --       then for each prompt: custom id, number
--- Returns: a word for each prompt: REQUEUED, EXHAUSTED (it has no attempt left: answer it with an error),
+-- Returns: a word for each prompt: REQUEUED, EXHAUSTED (it has no attempt left: answer it with an
+--       error),
 --          or ELSEWHERE (it is answered, or not in this batch any more)
 local lane, totals = KEYS[1], KEYS[2]
 local place = "batch:" .. ARGV[1]
@@ -10,8 +12,8 @@ local words = {}
 for index = 4, #KEYS do
   local task = KEYS[index]
   local custom_id, number = ARGV[6 + 2 * (index - 4)], ARGV[7 + 2 * (index - 4)]
-  local prompt = redis.call("HMGET", task, number .. ":place", number .. ":attempts", number .. ":at",
-    number .. ":bytes", number .. ":tokens")
+  local prompt = redis.call("HMGET", task, number .. ":place", number .. ":attempts",
+    number .. ":at", number .. ":bytes", number .. ":tokens")
   if prompt[1] ~= place then
     words[#words + 1] = "ELSEWHERE"
   elseif prompt[2] + ARGV[3] >= tonumber(ARGV[4]) then

@@ -1,6 +1,7 @@
 -- A run has ended without a question. Its task is final, or will be tried again.
 -- KEYS: 1 task hash, 2 bodies hash, 3 lease, 4 waiting tasks, 5 resuming tasks
--- ARGV: 1 token, 2 task id, 3 Celery's state, 4 final (1) or to be retried (0), 5 time to live in ms,
+-- ARGV: 1 token, 2 task id, 3 Celery's state, 4 final (1) or to be retried (0), 5 time to live in
+--       ms,
 --       then the numbers of the answers that the retry is to ask again
 -- Returns: SETTLED or LOST (another run took over)
 local task, bodies, lease = KEYS[1], KEYS[2], KEYS[3]
@@ -17,8 +18,9 @@ else
   for at = 6, #ARGV do
     local number = ARGV[at]
     redis.call("HDEL", bodies, number)
-    redis.call("HDEL", task, number .. ":record", number .. ":at", number .. ":bytes", number .. ":tokens",
-      number .. ":inputs", number .. ":attempts", number .. ":place", number .. ":outcome")
+    redis.call("HDEL", task, number .. ":record", number .. ":at", number .. ":bytes",
+      number .. ":tokens", number .. ":inputs", number .. ":attempts", number .. ":place",
+      number .. ":outcome")
   end
   redis.call("HDEL", task, "message", "run")
   redis.call("PEXPIRE", bodies, ARGV[5])

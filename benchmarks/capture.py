@@ -1,0 +1,303 @@
+"""What Batchq adds to a task: throughput against plain Celery, the cost of a replay, and memory.
+
+    python -m benchmarks.capture [--tasks 2000] [--rounds 3]
+
+One prefork worker with two processes takes tasks that wait in its queue already. Each round runs
+a task that does nothing, one that ends with Celery's Ignore (which is how a capture must end), and
+a batched one: its capture, and its way back from the answer to the result. The answers are given
+to the journal directly, so no provider is in the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from benchmarks.services import machine, valkey, wait, worker
+
+if TYPE_CHECKING:
+    from batchq.prompt import Outcome
+
+ANSWER = {
+    "id": "chatcmpl-benchmark",
+    "object": "chat.completion",
+    "created": 1_760_000_000,
+    "model": "gpt-5.6-luna",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "word " * 100, "refusal": None},
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+    ],
+    "usage": {"prompt_tokens": 250, "completion_tokens": 100, "total_tokens": 350},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--events", action="store_true", help="workers send events, as for Flower")
+    options = parser.parse_args()
+    os.environ |= {"OPENAI_API_KEY": "opens-nothing", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+    with tempfile.TemporaryDirectory() as directory, valkey(Path(directory)) as url:
+        os.environ["REDIS_URL"] = url
+        say(f"{machine()}; {options.tasks:,} tasks, {options.rounds} rounds, medians")
+        events = ["--task-events"] if options.events else []
+        words = ("--concurrency", "2", "--queues", "idle", *events)
+        with worker("benchmarks.app", Path(directory), *words):
+            throughput(options.tasks, options.rounds)
+        replay()
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+# Throughput
+
+
+def throughput(tasks: int, rounds: int) -> None:
+    bench = Bench(tasks)
+    wait(bench.worker_is_up, "the worker answers")
+    bench.nothing()  # so that both processes have imported everything
+    bench.batched()
+    found: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for name, seconds in (bench.nothing() | bench.ignored() | bench.batched()).items():
+            found.setdefault(name, []).append(seconds)
+    plain = found["does nothing"]
+    for name, seconds in found.items():
+        ratio = median(base / own for base, own in zip(plain, seconds, strict=True))
+        say(f"{name:28} {tasks / median(seconds):7.0f} tasks/s  {ratio:6.2f} of plain")
+    both = [a + b for a, b in zip(found["capture"], found["resume"], strict=True)]
+    ratio = median(base / own for base, own in zip(plain, both, strict=True))
+    say(f"{'capture and resume':28} {tasks / median(both):7.0f} tasks/s  {ratio:6.2f} of plain")
+    say(
+        f"\na waiting task with a prompt of {bench.body_size:,} bytes takes "
+        f"{median(bench.journal_bytes):,.0f} bytes of Redis, "
+        f"and Celery's own state of it {median(bench.state_bytes):,.0f}"
+    )
+
+
+class Bench:
+    """Rounds on one worker. Each returns seconds by name."""
+
+    def __init__(self, tasks: int) -> None:
+        from batchq.journal import journal_of
+        from benchmarks import app
+
+        self.app = app
+        self.tasks = tasks
+        self.journal = journal_of(app.app)
+        self.client = redis.Redis.from_url(app.REDIS_URL)
+        self.results = redis.Redis.from_url(app.app.conf.result_backend)
+        self.texts = [text(seed) for seed in range(tasks)]
+        self.body_size = 0
+        self.journal_bytes: list[float] = []
+        self.state_bytes: list[float] = []
+
+    def worker_is_up(self) -> bool:
+        return bool(self.app.app.control.ping(timeout=0.5))
+
+    def nothing(self) -> dict[str, float]:
+        with self.taken(self.app.nothing) as seconds:
+            wait(lambda: self.results.dbsize() >= self.tasks, "all tasks have results")
+        return {"does nothing": seconds()}
+
+    def ignored(self) -> dict[str, float]:
+        with self.taken(self.app.ignored) as seconds:
+            wait(self.nothing_left, "all tasks are taken")
+        return {"ends with Ignore": seconds()}
+
+    def batched(self) -> dict[str, float]:
+        before = self.memory()
+        with self.taken(self.app.ask) as seconds:
+            wait(lambda: self.journal.waiting_tasks() >= self.tasks, "all tasks are captured")
+            capture = seconds()
+            wait(self.nothing_left, "all captures are acknowledged")
+            self.weigh(before)
+            started = time.perf_counter()
+            self.answer_all()
+            answered = time.perf_counter() - started
+            wait(lambda: not self.journal.resuming_tasks(), "all tasks are resolved")
+            resume = time.perf_counter() - started
+        return {"capture": capture, "answers given": answered, "resume": resume}
+
+    @contextmanager
+    def taken(self, task: Any) -> Iterator[Callable[[], float]]:
+        """Within it, the worker takes tasks that wait in a queue already; gives the time since."""
+        self.client.flushdb()
+        self.results.flushdb()
+        queue = f"round-{uuid.uuid4().hex}"
+        control = self.app.app.control
+        with self.app.app.producer_or_acquire() as producer, producer.batch(500):
+            for each in self.texts:
+                task.apply_async((each,), queue=queue, producer=producer)
+        control.add_consumer(queue)
+        # The worker may be waiting on its other queue for up to a second.
+        wait(lambda: self.client.llen(queue) < self.tasks, "the worker takes the first task")
+        started = time.perf_counter()
+        # The kept messages name the queue, so the resumed tasks come through it too.
+        yield lambda: time.perf_counter() - started
+        control.cancel_consumer(queue, reply=True)
+
+    def nothing_left(self) -> bool:
+        queued = [key for key in self.client.scan_iter("round-*") if self.client.llen(key)]
+        return not queued and not self.client.zcard("unacked_index")
+
+    def answer_all(self) -> None:
+        """What fetch does with the lines of a result file."""
+        from batchq.flow.resume import answer
+        from batchq.journal import chunks
+
+        (record,) = self.journal.lanes()
+        batch_id = uuid.uuid4().hex
+        limits = {"lines": self.tasks, "bytes": 2**40}
+        moved = 0
+        while moved < self.tasks:
+            count, _ = self.journal.seal(record.lane, batch_id, limits=_limits(limits), tokens=2**53)
+            moved += count
+        for custom_ids in chunks(self.journal.prompts_of(batch_id), 200):
+            answer(self.app.app, record.lane, [(each, outcome()) for each in custom_ids])
+
+    def memory(self) -> int:
+        info: Any = self.client.info("memory")
+        return int(info["used_memory"])
+
+    def weigh(self, before: int) -> None:
+        (record,) = self.journal.lanes()
+        self.body_size = record.bytes // record.prompts
+        both = self.memory()
+        self.results.flushdb()
+        without_states = self.memory()
+        self.journal_bytes.append((without_states - before) / self.tasks)
+        self.state_bytes.append((both - without_states) / self.tasks)
+
+
+def _limits(given: dict[str, int]) -> Any:
+    from batchq.config import Limits
+
+    return Limits(**given)
+
+
+def text(seed: int) -> str:
+    """About 1,000 bytes, as hard to compress as English is."""
+    choice = random.Random(seed)
+    return " ".join(choice.choice(WORDS) for _ in range(160))
+
+
+WORDS = [
+    "".join(random.Random(number).choices("etaoinshrdlu", k=2 + number % 8))
+    for number in range(3000)
+]
+
+
+def outcome() -> Outcome:
+    from batchq.prompt import Outcome
+
+    return Outcome(status_code=200, body=json.dumps(ANSWER).encode(), request_id="req_benchmark")
+
+
+# Replay
+
+
+def replay(times: int = 2000) -> None:
+    """One call of the SDK that is replayed, and the same call over a transport that only answers."""
+    import httpx2
+    from openai import OpenAI
+
+    from batchq.hook import _is_openai, _question, _response, install_hook
+    from batchq.run import running
+    from benchmarks.app import client
+
+    install_hook()
+    body = json.dumps(ANSWER).encode()
+    requests: list[Any] = []
+
+    def respond(request: Any) -> Any:
+        requests.append(request)
+        return httpx2.Response(200, headers={"content-type": "application/json"}, content=body)
+
+    memory = OpenAI(
+        http_client=httpx2.Client(transport=httpx2.MockTransport(respond)),  # type: ignore[arg-type]
+        base_url="http://127.0.0.1:9/v1",
+    )
+    replayed, direct, own = [], [], []
+    message = text(0)
+    for _ in range(times):
+        run = run_with_answer(client, message)
+        with running(run):
+            replayed.append(milliseconds(lambda: call(client, message)))
+        direct.append(milliseconds(lambda: call(memory, message)))
+        run = run_with_answer(client, message)
+        request = requests[-1]
+
+        def ours(request: Any = request, run: Any = run) -> None:
+            assert _is_openai(request)
+            _response(request, run.ask(_question(request, run.settings, "ask")))
+
+        own.append(milliseconds(ours))
+    say(
+        f"\na replayed call takes {median(replayed):.2f} ms; the SDK over a transport that answers "
+        f"from memory {median(direct):.2f} ms; Batchq's own part of a replay {median(own):.2f} ms"
+    )
+
+
+def call(client: Any, message: str) -> None:
+    client.chat.completions.create(
+        model="gpt-5.6-luna", messages=[{"role": "user", "content": message}]
+    )
+
+
+def run_with_answer(client: Any, message: str) -> Any:
+    """A run whose journal has the answer to the only call its body makes."""
+    from batchq.config import settings
+    from batchq.journal import Claim, Entry
+    from batchq.prompt import fingerprint
+    from batchq.run import Run
+    from benchmarks.app import MODEL, app
+
+    asked = {"messages": [{"role": "user", "content": message}], "model": MODEL}
+    entry = Entry(
+        number=0,
+        endpoint="/v1/chat/completions",
+        model=MODEL,
+        fingerprint=fingerprint("/v1/chat/completions", asked),
+        round=0,
+        outcome=outcome(),
+    )
+    return Run(
+        task_id="benchmark",
+        task_name="ask",
+        settings=settings(app),
+        claim=Claim(word="CLAIMED", entries=(entry,), steps={}, next_number=1),
+        note_live=lambda _: None,
+        note_step=lambda _name, _value: None,
+    )
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return (time.perf_counter() - started) * 1000
+
+
+if __name__ == "__main__":
+    main()

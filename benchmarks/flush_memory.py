@@ -1,0 +1,214 @@
+"""What flushing and fetching one full batch costs a worker in memory, on the real journal.
+
+    python -m benchmarks.flush_memory [--megabytes 190] [--prompts 40000]
+
+A worker seals a lane, writes the batch file, reads it back, uploads it; later it downloads the
+result file, writes each outcome to its journal and sends each task on. Each of the two runs in a
+process of its own that has imported everything and has its connections open; what counts is how
+far its memory grows over that. Valkey and the emulator are other processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from batchq.emulator import running
+from benchmarks.services import machine, valkey, wait
+
+MEGABYTE = 1_000_000
+MOST = 150.0  # megabytes of growth, either way
+OVERHEAD = 200  # bytes of a line around the text that is asked
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megabytes", type=int, default=190)
+    parser.add_argument("--prompts", type=int, default=40_000)
+    parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.part is not None:
+        return PARTS[options.part]()
+    size = options.megabytes * MEGABYTE // options.prompts
+    # Every row of the result file gets as long as a line of the batch file is.
+    faults = f"huge_row:bytes={size - OVERHEAD}:every=1:times=null"
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        valkey(Path(directory)) as url,
+        running(faults=faults) as emulator,
+    ):
+        os.environ |= {
+            "REDIS_URL": url,
+            "OPENAI_API_KEY": emulator.api_key,
+            "OPENAI_BASE_URL": emulator.url,
+        }
+        say(f"{machine()}; {options.prompts:,} prompts of {size:,} bytes")
+        fill(options.prompts, size - OVERHEAD)
+        grown = [measured("flush")]
+        finished()
+        grown.append(measured("fetch"))
+    return 0 if max(grown) < MOST else 1
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def measured(part: str) -> float:
+    argv = [sys.executable, "-m", "benchmarks.flush_memory", "--part", part]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
+    say(done.stdout.strip())
+    return float(done.stdout.partition("grows ")[2].split()[0])
+
+
+def fill(prompts: int, size: int) -> None:
+    """Capture prompts, each of a task of its own, as workers do."""
+    import json
+    import secrets
+
+    from batchq.journal import journal_of
+    from batchq.prompt import Lane, Prompt, fingerprint
+    from benchmarks.app import MODEL, app, ask
+    from benchmarks.capture import text
+
+    journal = journal_of(app)
+    endpoint = "/v1/chat/completions"
+    lane = Lane(account="default", endpoint=endpoint, model=MODEL)
+    words = " ".join(text(seed) for seed in range(50 + 2 * size // 1000))
+    for number in range(prompts):
+        task_id = f"{number:08d}-0000-4000-8000-000000000000"
+        start = number * 37 % (len(words) - size) if len(words) > size else 0
+        asked = {"model": MODEL, "messages": [{"role": "user", "content": words[start:][:size]}]}
+        body = json.dumps(asked).encode()
+        token = secrets.token_hex(8)
+        journal.claim(task_id, token=token, nesting=0, retries=0)
+        prompt = Prompt(
+            task_id=task_id,
+            number=0,
+            lane=lane,
+            body=body,
+            fingerprint=fingerprint(endpoint, asked),
+            tokens=len(body) // 3,
+            inputs=0,
+            round=0,
+        )
+        journal.capture(
+            task_id, token=token, message=message(task_id, ask.name), prompts=[prompt], next_number=1
+        )
+
+
+def message(task_id: str, name: str) -> bytes:
+    import json
+
+    headers = {"lang": "py", "task": name, "id": task_id, "retries": 0, "root_id": task_id}
+    body = json.dumps([["some text"], {}, {}])
+    parts = {"body": body, "binary": False, "headers": headers, "compression": None}
+    where = {"exchange": "", "routing_key": "celery", "content_type": "application/json"}
+    more = {"content_encoding": "utf-8", "properties": {"correlation_id": task_id}}
+    return json.dumps(parts | where | more).encode()
+
+
+def finished() -> None:
+    """Poll until the batch is over."""
+    from batchq.flow.poll import poll
+    from batchq.journal import journal_of
+    from benchmarks.app import app
+
+    journal = journal_of(app)
+
+    def over() -> bool:
+        (record,) = journal.open_batches()
+        if record.state == "submitted":
+            poll(app, record.id, record.chain)
+            time.sleep(0.2)
+        return record.state == "finished"
+
+    wait(over, "the batch is finished")
+
+
+# In a process of its own
+
+
+def flush_part() -> int:
+    from batchq.flow.flush import flush
+    from batchq.journal import journal_of
+
+    app = ready()
+    journal = journal_of(app)
+    with growth("flush"):
+        flush(app)
+        (record,) = journal.open_batches()
+        flush(app, record.id)
+    (record,) = journal.open_batches()
+    assert record.state == "submitted", record
+    say(f"  batch file {record.bytes / MEGABYTE:.0f} MB, {record.lines:,} lines")
+    return 0
+
+
+def fetch_part() -> int:
+    from batchq.flow.fetch import fetch
+    from batchq.journal import journal_of
+
+    app = ready()
+    journal = journal_of(app)
+    (record,) = journal.open_batches()
+    with growth("fetch"):
+        fetch(app, record.id)
+    assert not journal.open_batches()
+    assert journal.counters()["answered"] == record.lines
+    say(f"  {record.lines:,} tasks sent on")
+    return 0
+
+
+PARTS = {"flush": flush_part, "fetch": fetch_part}
+
+
+def ready() -> object:
+    """The app in the state of a worker that has had something to do: imported, connected."""
+    import contextlib
+
+    from batchq.config import settings
+    from batchq.errors import ProviderNotFound
+    from batchq.flow.rescue import rescue
+    from batchq.flow.steps import Next, wake
+    from batchq.provider import provider_for
+    from benchmarks.app import app
+
+    app.finalize(auto=True)
+    with contextlib.suppress(ProviderNotFound):
+        provider_for(settings(app), "default").retrieve("batch_that_never_was")
+    rescue(app)
+    wake(app, Next("rescue", ()))
+    return app
+
+
+class growth:  # noqa: N801 reads as the block it opens
+    """Prints how far this process's memory grew inside the block, at its highest."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        self.idle, self.started = peak(), time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        seconds = time.perf_counter() - self.started
+        grown = peak() - self.idle
+        say(f"{self.name} grows {grown:.0f} MB over {self.idle:.0f} MB idle, {seconds:.1f} s")
+
+
+def peak() -> float:
+    """The most memory this process has ever held, in megabytes; it never falls."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,60 @@
+"""What a benchmark runs on: a Valkey server and Celery workers of its own, on this machine only."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from demo.services import free_port, listening
+from demo.valkey import command
+
+
+@contextmanager
+def valkey(directory: Path) -> Iterator[str]:
+    """A server that writes its log to disk every second, as Redis does unless told otherwise."""
+    port = free_port()
+    argv = [*command(port, directory), "--appendfsync", "everysec", "--loglevel", "warning"]
+    with program(argv, log=directory / "valkey.log"):
+        wait(lambda: listening(port), "valkey listens")
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def worker(module: str, directory: Path, *words: str) -> Iterator[None]:
+    log = directory / "worker.log"
+    argv = [sys.executable, "-m", "celery", "--app", module, "worker", "--loglevel", "warning"]
+    with program([*argv, "--without-mingle", "--without-gossip", *words], log=log):
+        yield
+
+
+@contextmanager
+def program(argv: Sequence[str], *, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends with the block."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, env=os.environ)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait(condition: Callable[[], object], what: str, *, timeout: float = 300) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {timeout:g} s still not: {what}")
+        time.sleep(0.01)
+
+
+def machine() -> str:
+    """One line to put over a table."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("celery", "kombu", "openai"))
+    return f"{os.cpu_count()} cores, Python {platform.python_version()}, {packages}"

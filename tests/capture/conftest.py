@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.capture.bench import Bench
+from tests.harness import Emulator
+
+
+@pytest.fixture
+def make_bench(redis_url: str, emulator: Emulator) -> Iterator[Callable[..., Bench]]:
+    """Makes benches with settings of the test's own."""
+    made: list[Bench] = []
+
+    def make(**settings: Any) -> Bench:
+        made.append(Bench(emulator, **settings))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.close()
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    return make_bench()
