@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -24,7 +25,7 @@ from batchq.prompt import Outcome, fingerprint
 from batchq.run import Question, Run, goes_live, run_of_call
 
 if TYPE_CHECKING:
-    from batchq.config import Settings
+    from batchq.config import Account, Settings
 
 __all__ = ["install_hook"]
 
@@ -162,6 +163,7 @@ def _question(request: Any, settings: Settings, task_name: str) -> Question:
     endpoint = account.endpoint_of(url)
     if endpoint is None or request.method != "POST":
         raise NotBatchable(task_name, call, "this endpoint has no batch")
+    _check_owner(request, account, task_name, call)
     extra = [header for header in request.headers if not _is_carried(header)]
     if extra:
         raise NotBatchable(
@@ -190,6 +192,19 @@ def _question(request: Any, settings: Settings, task_name: str) -> Question:
     if not isinstance(body.get("model"), str):
         raise NotBatchable(task_name, call, "a batch line names its model, and this call does not")
     return _build(name, endpoint, body)
+
+
+def _check_owner(request: Any, account: Account, task_name: str, call: str) -> None:
+    """Refuse a call that names another organization or project than its account bills."""
+    for header, ours, variable in (
+        ("openai-organization", account.organization, "OPENAI_ORG_ID"),
+        ("openai-project", account.project, "OPENAI_PROJECT_ID"),
+    ):
+        named = request.headers.get(header)
+        billed = ours if ours is not None else os.environ.get(variable)
+        if named is not None and named != billed:
+            reason = f"it is made for {header} {named!r}, and its account for {billed!r}"
+            raise NotBatchable(task_name, call, reason)
 
 
 def _build(account: str, endpoint: str, body: dict[str, Any]) -> Question:

@@ -24,6 +24,7 @@ from redis.retry import Retry
 from batchq.config import Limits, Settings, settings
 from batchq.lease import Lease, kept
 from batchq.prompt import Lane, Outcome, Prompt, line, pack, split_id, unpack
+from batchq.prompt import custom_id as id_of
 
 __all__ = ["BatchRecord", "Claim", "Entry", "Journal", "LaneRecord", "chunks", "journal_of"]
 
@@ -32,8 +33,11 @@ T = TypeVar("T")
 CHUNK = 500
 """Prompts that one script call or round trip moves: few enough that Redis stays responsive."""
 
+_BODIES = 8_000_000
+"""Bytes of prompt bodies that are read from Redis at once."""
+
 _SCRIPTS = (
-    "advance answer capture claim close keep note release renew requeue seal sent settle"
+    "advance answer capture claim close drop keep note release renew requeue seal sent settle"
 ).split()
 
 
@@ -74,7 +78,9 @@ class LaneRecord:
 class BatchRecord:
     """One batch as the journal has it. Times are milliseconds of Redis's clock; 0 is "not yet".
 
-    ``state`` is ``sealed``, ``uploaded``, ``submitted``, ``finished`` or ``closed``.
+    ``state`` is ``sealed``, ``uploaded``, ``submitted``, ``finished`` or ``closed``. Once closed it
+    says how many rows were ``answered`` from it, answered ``already``, of an ``unknown`` prompt or
+    ``unreadable``, and how many prompts had to be ``asked_again``.
     """
 
     id: str
@@ -98,6 +104,11 @@ class BatchRecord:
     finished_at: int = 0
     closed_at: int = 0
     missing_since: int = 0
+    answered: int = 0
+    already: int = 0
+    unknown: int = 0
+    unreadable: int = 0
+    asked_again: int = 0
     note: str = ""
 
     @classmethod
@@ -250,7 +261,9 @@ class Journal:
     def lease(self, kind: str, name: str, duration: timedelta) -> Generator[Lease | None]:
         """Hold the only right to work on something, or get None where another has it."""
         lease = Lease(self.key("lease", kind, name), secrets.token_hex(8))
-        if not self._redis.set(lease.key, lease.token, nx=True, px=_milliseconds(duration)):
+        taken = self._redis.set(lease.key, lease.token, nx=True, px=_milliseconds(duration))
+        # It is our own where the answer to a first try was lost on its way.
+        if not taken and self._redis.get(lease.key) != lease.token.encode():
             yield None
             return
         try:
@@ -331,6 +344,12 @@ class Journal:
             words.update(zip(chunk, (reply.decode() for reply in replies), strict=True))
         return words
 
+    def queued_tokens(self, lane: Lane) -> int:
+        """The tokens of all open batches that count against the same limit as this lane's."""
+        kind = (lane.account, lane.model)
+        batches = self.open_batches()
+        return sum(b.tokens for b in batches if (b.lane.account, b.lane.model) == kind)
+
     def learned_limit(self, lane: Lane) -> int | None:
         """The provider's limit of queued tokens for this lane's model, as last learned from it."""
         value = self._redis.get(self.key("limit", lane.account, lane.model))
@@ -338,6 +357,15 @@ class Journal:
 
     def learn_limit(self, lane: Lane, tokens: int) -> None:
         self._redis.set(self.key("limit", lane.account, lane.model), tokens, ex=timedelta(days=1))
+
+    def call_for_everything(self) -> None:
+        """Let every prompt that waits now be flushed, at the next ticks if there is no room yet."""
+        self._redis.set(self.key("everything"), self.now(), px=self._keep_journal)
+
+    def since_everything(self) -> timedelta | None:
+        """How long ago everything was to be flushed, if ever."""
+        called: bytes | None = self._redis.get(self.key("everything"))
+        return None if called is None else timedelta(milliseconds=self.now() - int(called))
 
     def pause(self, lane: Lane, duration: timedelta) -> None:
         """Let a lane wait: the provider has no room for it now."""
@@ -413,7 +441,9 @@ class Journal:
 
         A prompt whose body is gone (its task was forgotten) is taken out: nobody waits for it.
         """
-        for custom_ids in chunks(list(self.prompts_of(batch.id)), 64):
+        # A few megabytes of bodies at a time, whatever their size.
+        size = max(1, min(CHUNK, _BODIES * batch.lines // max(1, batch.bytes)))
+        for custom_ids in chunks(list(self.prompts_of(batch.id)), size):
             pipe = self._redis.pipeline(transaction=False)
             for task_id, number in map(_parts, custom_ids):
                 pipe.hget(self._bodies(task_id), str(number))
@@ -495,12 +525,26 @@ class Journal:
             self._run("sent", [self.key("resuming"), *map(self._task, chunk)], chunk)
 
     def drop(self, task_id: str) -> None:
-        """Forget a task that Celery knows to be final: nobody waits for its answers."""
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.delete(self._task(task_id), self._bodies(task_id))
-        pipe.zrem(self.key("waiting"), task_id)
-        pipe.zrem(self.key("resuming"), task_id)
-        pipe.execute()
+        """Forget a task that Celery knows to be final: nobody waits for its answers.
+
+        What stays for a while is the mark that refuses a second delivery.
+        """
+        fields: dict[bytes, bytes] = self._redis.hgetall(self._task(task_id))
+        keys = [self._task(task_id), self._bodies(task_id)]
+        keys += [self.key("waiting"), self.key("resuming")]
+        args: list[Any] = [task_id, max(1, _milliseconds(self._config.keep_done))]
+        for name, place in fields.items():
+            number, _, what = name.decode().partition(":")
+            if what == "place" and place == b"lane":
+                record = json.loads(fields[f"{number}:record".encode()])
+                keys += self._lane(Lane.from_name(record["lane"]))
+                args += [number, id_of(task_id, int(number))]
+        self._word("drop", keys, args)
+
+    def let_go(self, task_ids: Iterable[str]) -> None:
+        """Resume these tasks no more: there is no message to do it with. What they know stays."""
+        for task_id in task_ids:
+            self._redis.zrem(self.key("resuming"), task_id)
 
     # What there is to see
 

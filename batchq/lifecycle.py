@@ -29,6 +29,7 @@ __all__ = [
     "after_poll",
     "files_missing",
     "is_due",
+    "limit_to_learn",
     "never_ran",
     "pause_between_polls",
     "verdict_on_row",
@@ -41,12 +42,19 @@ _ABANDON_AFTER = timedelta(hours=1)
 # A lane
 
 
-def is_due(lane: LaneRecord, settings: Settings) -> bool:
-    """True where a lane is full enough, or its oldest prompt has waited long enough."""
+def is_due(
+    lane: LaneRecord, settings: Settings, *, since_everything: timedelta | None = None
+) -> bool:
+    """True where a lane is full enough, or its oldest prompt has waited long enough.
+
+    ``since_everything`` is how long ago everything was to be flushed: what has waited since before
+    that is due until it goes, for the provider may have had no room for it then.
+    """
     limits = settings.accounts[lane.lane.account].limits
     full = lane.prompts >= settings.flush_prompts or lane.bytes >= limits.bytes
     old = settings.flush_after is not None and lane.oldest >= settings.flush_after
-    return lane.prompts > 0 and (full or old)
+    called = since_everything is not None and lane.oldest >= since_everything
+    return lane.prompts > 0 and (full or old or called)
 
 
 # A batch that was asked how it is
@@ -153,6 +161,19 @@ def after_failed_validation(
         # A lane has one model, so the line that is named is only the first of all.
         return Hopeless(outcome)
     return AskAgain(outcome) if error.line is None else BadLine(error.line, outcome)
+
+
+def limit_to_learn(limit: int | None, *, refused: int, queued: int) -> int:
+    """How many tokens to queue from now on, after a batch of ``refused`` tokens had no room.
+
+    ``limit`` is what the provider says it to be, ``queued`` what was queued there by our own
+    estimate, that batch included.
+    """
+    if limit is not None and queued > limit:
+        return limit
+    # By our estimate it had room: the estimate is too low, or others queue there too. Half of it
+    # is the next try; an estimate is never so wrong that it takes less than a sixteenth.
+    return max(1, refused // 2, 0 if limit is None else limit // 16)
 
 
 def _limit_in(message: str) -> int | None:

@@ -38,7 +38,7 @@ def status(app: Any) -> Status:
     return Status(
         captured=captured,
         waiting=waiting,
-        batched=max(0, captured - answered - waiting),
+        batched=sum(batch.lines for batch in batches),
         answered=answered,
         tasks_waiting=journal.waiting_tasks(),
         tasks_resuming=journal.resuming_tasks(),

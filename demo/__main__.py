@@ -27,7 +27,9 @@ def main() -> int:
         sections = texts.manual() if options.input is None else texts.read(options.input)
         with (
             tempfile.TemporaryDirectory(prefix="batchq-demo-") as directory,
-            Services(Path(directory), interruption) as services,
+            Services(
+                Path(directory), interruption, batch_seconds=options.batch_seconds
+            ) as services,
         ):
             console.print("starting Valkey, the emulator, a worker, beat and Flower ...")
             services.start()
@@ -38,7 +40,7 @@ def main() -> int:
         console.print("\nEverything is stopped; make demo KEEP=1 leaves Flower up to look around")
     except Interrupted:
         console.print("\nended; nothing is left running")
-        return 130 if not options.keep else 0
+        return 130
     except (ServiceFailed, OSError, ValueError) as error:
         console.print(f"the demo failed: {error}", style="red", markup=False)
         return 1
@@ -49,6 +51,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--input", type=Path, help="a .txt, .csv or .jsonl file to work on")
     parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
+    parser.add_argument(
+        "--batch-seconds",
+        type=float,
+        default=5,
+        help="what a batch takes; with the real API minutes to hours (usual: %(default)s)",
+    )
     return parser.parse_args()
 
 

@@ -80,6 +80,7 @@ def picture(numbers: Numbers, seconds: float) -> Table:
 
 def sentence(numbers: Numbers, seconds: float) -> str:
     return (
-        f"{seconds:3.0f} s  waiting {numbers.waiting:,}  in {numbers.batches} batches {numbers.batched:,}  "
+        f"{seconds:3.0f} s  waiting {numbers.waiting:,}  "
+        f"in {numbers.batches} batches {numbers.batched:,}  "
         f"answered {numbers.answered:,}  resolved {numbers.resolved:,} of {numbers.tasks:,}"
     )

@@ -95,8 +95,11 @@ class Service:
 class Services:
     """Valkey, the emulator, a worker, beat and Flower, on free ports of this machine."""
 
-    def __init__(self, directory: Path, interruption: Interruption) -> None:
+    def __init__(
+        self, directory: Path, interruption: Interruption, *, batch_seconds: float
+    ) -> None:
         self._directory = directory
+        self._pace = ("--run-seconds", str(batch_seconds))
         self._interruption = interruption
         self._running: list[Service] = []
         self.flower = ""
@@ -128,7 +131,7 @@ class Services:
         }
         data = self._directory / "valkey"
         valkey = self._start("valkey", "demo.valkey", "--port", str(redis), "--dir", str(data))
-        api = self._start("emulator", "batchq.emulator", "--port", str(emulator), *PACE)
+        api = self._start("emulator", "batchq.emulator", "--port", str(emulator), *self._pace)
         self._wait(valkey, lambda: listening(redis))
         celery = ("celery", "-A", "demo.tasks")
         worker = self._start("worker", *celery, "worker", *WORKER)
@@ -157,8 +160,6 @@ class Services:
             self._interruption.sleep(0.1)
 
 
-#: The pace of the emulated provider, in seconds; the real one takes minutes to hours.
-PACE = ("--validate-seconds", "1", "--run-seconds", "5", "--finalize-seconds", "1")
 WORKER = (
     *("--queues", "celery,batchq"),
     *("--concurrency", "2"),

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+from socket import socket
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -16,6 +17,7 @@ from batchq.emulator.options import Options
 from batchq.emulator.service import Service
 
 LARGEST_REQUEST = 1 << 30
+CHUNK = 1 << 18
 ENDPOINTS = "chat/completions|responses|embeddings|completions|moderations|images/generations"
 
 
@@ -63,24 +65,31 @@ async def serve(options: Options) -> None:
     logging.getLogger("tornado.access").setLevel(logging.CRITICAL)
     service = Service(options)
     try:
-        sockets = bind_sockets(options.port, options.host)
-        server = HTTPServer(
-            application(service),
-            max_body_size=LARGEST_REQUEST,
-            chunk_size=1 << 18,
-            no_keep_alive=False,
-        )
+        sockets = _bound(options)
+        server = HTTPServer(application(service), max_body_size=LARGEST_REQUEST, chunk_size=CHUNK)
         server.add_sockets(sockets)
         service.start()
+        stop = _stop_event(until_stdin_closes=options.until_stdin_closes)
         port = sockets[0].getsockname()[1]
         print(f"emulator ready on http://{options.host}:{port}/v1", flush=True)
-        await _stopped(until_stdin_closes=options.until_stdin_closes)
+        await stop.wait()
         server.stop()
     finally:
         await service.stop()
 
 
-async def _stopped(*, until_stdin_closes: bool) -> None:
+def _bound(options: Options) -> list[socket]:
+    try:
+        return bind_sockets(options.port, options.host)
+    except OSError as error:
+        raise SystemExit(
+            f"cannot listen on {options.host}:{options.port}: {error.strerror}. "
+            "--port 0 takes any free port."
+        ) from None
+
+
+def _stop_event(*, until_stdin_closes: bool) -> asyncio.Event:
+    """Set when it is time to go."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -93,4 +102,4 @@ async def _stopped(*, until_stdin_closes: bool) -> None:
                 stop.set()
 
         loop.add_reader(sys.stdin, read)
-    await stop.wait()
+    return stop

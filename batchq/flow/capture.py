@@ -48,9 +48,6 @@ class _Delivery:
     ask_again: list[int] = field(default_factory=list[int])
 
 
-_deliveries: dict[str, _Delivery] = {}
-
-
 def run_body(
     task: Any,
     body: Callable[[], Any],
@@ -79,7 +76,9 @@ def run_body(
         lease=lease,
         renewed=start_keeping(journal, lease, config.lease),
     )
-    _deliveries[task_id] = delivery
+    # On the request, which Celery keeps until it has stored the result: a second delivery of the
+    # same task may run beside this one, in another thread.
+    task.request.batchq_delivery = delivery
 
     def note_live(entry: Entry) -> None:
         journal.note_live(task_id, token=lease.token, entry=entry)
@@ -198,9 +197,9 @@ def _asked_again(
 
 
 @signals.task_postrun.connect(weak=False)
-def _settle(task_id: str = "", state: str | None = None, **_: Any) -> None:
+def _settle(task: Any = None, task_id: str = "", state: str | None = None, **_: Any) -> None:
     """Celery has stored the result and sent what follows from it: the journal may let go."""
-    delivery = _deliveries.pop(task_id, None)
+    delivery: _Delivery | None = task.request.__dict__.pop("batchq_delivery", None)
     if delivery is None:
         return
     stop_keeping(delivery.renewed)

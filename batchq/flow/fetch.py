@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, assert_never
 
 from batchq.config import settings
@@ -21,10 +22,11 @@ from batchq.lifecycle import (
     NoRoom,
     after_failed_validation,
     files_missing,
+    limit_to_learn,
     never_ran,
     verdict_on_row,
 )
-from batchq.prompt import Outcome, split_id
+from batchq.prompt import Outcome
 from batchq.provider import Provider, ProviderBatch, parse_row, provider_for
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ __all__ = ["fetch"]
 
 logger = logging.getLogger("batchq.fetch")
 
-_CHUNK = 200
+_ROWS, _BYTES = 200, 8_000_000
+"""How much of a result file is held in memory at once; one row alone may be larger."""
 _READINGS = 3
 """How often files with unreadable lines are downloaded before those lines count as missing."""
 
@@ -74,6 +77,11 @@ class _Fetching:
     @property
     def journal(self) -> Journal:
         return journal_of(self.app)
+
+    @cached_property
+    def asked(self) -> frozenset[str]:
+        """The custom ids of this batch. A row with another one answers nobody."""
+        return frozenset(self.journal.prompts_of(self.record.id))
 
     def run(self, provider: Provider) -> Next | None:
         try:
@@ -116,10 +124,11 @@ class _Fetching:
             return self.later("it is completed, and its files are not there yet")
         for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
             try:
-                for lines in chunks(provider.rows(file_id), _CHUNK):
+                for lines in _some(provider.rows(file_id)):
                     self._take(lines)
-            except ProviderNotFound as error:
-                if in_grace:
+            except ProviderError as error:
+                gone = isinstance(error, ProviderNotFound)
+                if in_grace if gone else age < settings(self.app).batch_deadline:
                     return self.later(str(error))
                 logger.warning("batch %s: %s", self.record.id, error, extra={"action": "fetch"})
         if self.seen["unreadable"] and self.record.looks < _READINGS - 1:
@@ -150,7 +159,7 @@ class _Fetching:
         self.seen["unknown"] += words["UNKNOWN"]
 
     def _is_ours(self, custom_id: str) -> bool:
-        return split_id(custom_id) is not None
+        return custom_id in self.asked
 
     # What is left
 
@@ -160,9 +169,7 @@ class _Fetching:
         self._answer(
             [(custom_id, self.errors[custom_id]) for custom_id in left if custom_id in self.errors]
         )
-        self.seen["unknown"] += len(set(self.errors) | set(self.unanswered)) - len(
-            (set(self.errors) | set(self.unanswered)) & set(self.journal.prompts_of(self.record.id))
-        )
+        self.seen["unknown"] += len((self.errors.keys() | self.unanswered.keys()) - self.asked)
         return [custom_id for custom_id in left if custom_id not in self.errors]
 
     def _left(self) -> list[str]:
@@ -190,16 +197,18 @@ class _Fetching:
         match follows:
             case NoRoom(limit):
                 lane = self.record.lane
-                self.journal.learn_limit(lane, limit or max(1, self.record.tokens // 2))
+                queued = self.journal.queued_tokens(lane)
+                learned = limit_to_learn(limit, refused=self.record.tokens, queued=queued)
+                self.journal.learn_limit(lane, learned)
                 self.journal.pause(lane, settings(self.app).poll_longest)
                 self._ask_again(left, use_attempt=False)
             case BadLine(line, outcome):
                 bad = self.journal.prompt_at(self.record.id, line)
                 self._answer([(custom_id, outcome) for custom_id in left if custom_id == bad])
-                # Without the bad line the next file is another one; where it was not ours to
-                # find, an attempt goes, so that this ends.
+                # Without the bad line the next file is another one. Where there is no such line,
+                # an attempt goes, so that this ends.
                 rest = [custom_id for custom_id in left if custom_id != bad]
-                self._ask_again(rest, use_attempt=bad not in left, reason=outcome)
+                self._ask_again(rest, use_attempt=bad is None, reason=outcome)
             case Hopeless(outcome):
                 for some in chunks(left):
                     self._answer([(custom_id, outcome) for custom_id in some])
@@ -211,7 +220,11 @@ class _Fetching:
     def _close(self, provider: Provider, batch: ProviderBatch) -> None:
         counts = {word.replace(" ", "_"): count for word, count in self.seen.items() if count}
         note = "; ".join(error.message for error in batch.errors)
-        self.journal.close(self.record.id, self.lease, status=batch.status, note=note, **counts)
+        word = self.journal.close(
+            self.record.id, self.lease, status=batch.status, note=note, **counts
+        )
+        if word == "LOST":
+            return  # Another reads it now, and needs its files.
         logger.info(
             "batch %s (%s) is over: %s",
             *(
@@ -234,3 +247,17 @@ class _Fetching:
                 logger.warning(
                     "file %s is not deleted: %s", file_id, error, extra={"action": "fetch"}
                 )
+
+
+def _some(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """The lines, a few at a time: not many, and not much."""
+    some: list[bytes] = []
+    size = 0
+    for line in lines:
+        some.append(line)
+        size += len(line)
+        if len(some) >= _ROWS or size >= _BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some

@@ -9,6 +9,7 @@ import json
 import logging
 import tempfile
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +24,11 @@ from batchq.errors import (
 )
 from batchq.flow.resume import answer
 from batchq.flow.steps import Next, wake
-from batchq.journal import BatchRecord, Journal, journal_of
+from batchq.journal import BatchRecord, Journal, chunks, journal_of
 from batchq.lease import Lease
 from batchq.lifecycle import NO_LIMIT, is_due
 from batchq.prompt import Lane, Outcome
-from batchq.provider import Provider, provider_for
+from batchq.provider import Provider, ProviderBatch, provider_for
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -41,6 +42,9 @@ logger = logging.getLogger("batchq.flush")
 _LOOKS = 3
 """How often the provider's list is looked through before a batch counts as not created."""
 
+_REFUSALS = 6
+"""How often the provider may refuse a batch before its prompts get the error."""
+
 
 def flush(app: Celery[Any], batch_id: str | None = None, *, everything: bool = False) -> None:
     """Seal what is due (or everything that waits); or, with a batch id, submit that batch."""
@@ -48,10 +52,14 @@ def flush(app: Celery[Any], batch_id: str | None = None, *, everything: bool = F
         wake(app, _Submission(app, batch_id).run())
         return
     config, journal = settings(app), journal_of(app)
+    if everything:
+        journal.call_for_everything()
+    since = journal.since_everything()
     for lane in journal.lanes():
         # A lane of an account that is gone from the settings keeps its prompts until it is back.
         known = lane.lane.account in config.accounts
-        if known and not journal.paused(lane.lane) and (everything or is_due(lane, config)):
+        due = known and is_due(lane, config, since_everything=since)
+        if due and not journal.paused(lane.lane):
             for sealed in _seal(journal, config, lane.lane):
                 wake(app, Next("flush", (sealed,)))
 
@@ -91,10 +99,9 @@ def _room(journal: Journal, config: Settings, lane: Lane) -> int:
     known = [limit for limit in (configured, journal.learned_limit(lane)) if limit is not None]
     if not known:
         return NO_LIMIT
-    kind = (lane.account, lane.model)
-    queued = [b.tokens for b in journal.open_batches() if (b.lane.account, b.lane.model) == kind]
+    queued = journal.queued_tokens(lane)
     # A prompt that is estimated to be over the limit still gets its try when nothing is queued.
-    return min(known) - sum(queued) if queued else max(1, min(known))
+    return min(known) - queued if queued else max(1, min(known))
 
 
 class _Submission:
@@ -175,15 +182,16 @@ class _Submission:
         while True:
             with path.open("wb") as file:
                 written = [
-                    custom_id for custom_id, line in self.journal.lines(record) if file.write(line)
+                    (custom_id, file.write(line)) for custom_id, line in self.journal.lines(record)
                 ]
             bad = _unreadable(path, written, record.lane.endpoint)
             if not bad:
                 return bool(written)
             message = "The line of this request could not be read back from the batch file."
             outcome = Outcome.error(400, code="invalid_json_line", message=message)
-            self.journal.take_out(record.id, bad)
+            # In this order: a prompt that is in no file and has no answer would wait for good.
             answer(self.app, record.lane, [(custom_id, outcome) for custom_id in bad])
+            self.journal.take_out(record.id, bad)
 
     def _create(
         self, record: BatchRecord, lease: Lease, provider: Provider, file_id: str
@@ -194,7 +202,8 @@ class _Submission:
             since = _time(record.create_intent_at)
             found = provider.find_batches(record.id, since=since)
             if found:
-                oldest = min(found, key=lambda batch: batch.created_at or since)
+                oldest, *extra = sorted(found, key=lambda batch: batch.created_at or since)
+                self._cancel(provider, extra)
                 return oldest.id
             grace = timedelta(milliseconds=now - record.create_intent_at)
             if grace < self.config.create_grace or record.looks + 1 < _LOOKS:
@@ -214,23 +223,38 @@ class _Submission:
         )
         return created.id
 
+    def _cancel(self, provider: Provider, batches: list[ProviderBatch]) -> None:
+        """Stop batches that were created once too often: each was lost for longer than the grace."""
+        for batch in batches:
+            logger.error(
+                "batch %s was created twice; %s is cancelled",
+                *(self.batch_id, batch.id),
+                extra={"action": "flush", "batch": self.batch_id},
+            )
+            with suppress(ProviderError):
+                provider.cancel(batch.id)
+
     def _refused(self, record: BatchRecord, lease: Lease, error: ProviderRefused) -> Next | None:
-        """The provider said no, and nothing happened: try again later, or give up in words."""
+        """The provider said no, and nothing happened: try again later, or give up in words.
+
+        No attempt of a prompt is used up here: nothing has looked at the prompts yet.
+        """
+        # Only a refused create says that there is no batch. Where the list was refused, a create
+        # whose answer was lost is still to be looked for.
+        undone = {"create_intent_at": 0} if error.call == "batches.create" else {}
         if isinstance(error, ProviderThrottled):
-            pause = error.retry_after or self.config.poll_longest
-            return self._later(lease, pause, error, create_intent_at=0)
-        if isinstance(error, ProviderUnauthorized):
-            # No attempt of a prompt is used up for a key that does not work.
-            return self._later(lease, self.config.poll_longest, error, create_intent_at=0)
-        tried = self._read().refused + 1
-        if tried < self.config.max_attempts:
-            # A new file may not be found at first (curator#116); if it stays so, send it anew.
-            fresh = (
-                {"input_file_id": "", "upload_intent_at": 0, "state": "sealed"} if tried > 1 else {}
-            )
             return self._later(
-                lease, self.config.poll_first, error, create_intent_at=0, refused=tried, **fresh
+                lease, error.retry_after or self.config.poll_longest, error, **undone
             )
+        if isinstance(error, ProviderUnauthorized):
+            return self._later(lease, self.config.poll_longest, error, **undone)
+        tried = self._read().refused + 1
+        if tried < _REFUSALS:
+            pause = min(self.config.poll_first * 2 ** (tried - 1), self.config.poll_longest)
+            # A file that was just uploaded may not be found at first (curator#116); then send it anew.
+            if tried > 1 and undone:
+                undone |= {"input_file_id": "", "upload_intent_at": 0, "state": "sealed"}
+            return self._later(lease, pause, error, refused=tried, **undone)
         outcome = Outcome.error(
             error.status_code, code=error.code, message=error.message, param=error.param
         )
@@ -239,8 +263,8 @@ class _Submission:
             *(record.id, error),
             extra={"action": "flush", "batch": record.id},
         )
-        for custom_id in list(self.journal.prompts_of(record.id)):
-            answer(self.app, record.lane, [(custom_id, outcome)])
+        for custom_ids in chunks(list(self.journal.prompts_of(record.id))):
+            answer(self.app, record.lane, [(custom_id, outcome) for custom_id in custom_ids])
         self.journal.close(record.id, lease, note=str(error))
         return None
 
@@ -268,23 +292,28 @@ class LeaseLost(RuntimeError):
     """Another worker took this batch over while we were held up; it goes on from the record."""
 
 
-def _unreadable(path: Path, written: list[str], endpoint: str) -> list[str]:
-    """The custom ids whose line in the file is not what it should be."""
-    bad: list[str] = []
+def _unreadable(path: Path, written: list[tuple[str, int]], endpoint: str) -> list[str]:
+    """The custom ids whose line in the file, of the size written, is not what it should be."""
     with path.open("rb") as file:
-        for custom_id, line in zip(written, file, strict=True):
-            try:
-                row = json.loads(line)
-                fine = (
-                    row["custom_id"] == custom_id
-                    and row["url"] == endpoint
-                    and row["body"]["model"]
-                )
-            except (ValueError, LookupError, TypeError):
-                fine = False
-            if not fine:
-                bad.append(custom_id)
-    return bad
+        return [
+            custom_id
+            for custom_id, size in written
+            if not _is_line_of(file.read(size), custom_id, endpoint)
+        ]
+
+
+def _is_line_of(line: bytes, custom_id: str, endpoint: str) -> bool:
+    try:
+        row = json.loads(line, parse_constant=_no_json)
+        whole = line.endswith(b"\n") and line.count(b"\n") == 1
+        ours = row["custom_id"] == custom_id and row["url"] == endpoint
+        return whole and ours and bool(row["body"]["model"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is Python's, not JSON's")
 
 
 def _time(milliseconds: int) -> datetime:

@@ -60,8 +60,15 @@ def _not_final(app: Celery[Any], journal: Journal, task_ids: list[str]) -> list[
     """
     going_on: list[str] = []
     for task_id in task_ids:
-        if app.AsyncResult(task_id).state in READY_STATES:
+        if _is_final(app, task_id):
             journal.drop(task_id)
         else:
             going_on.append(task_id)
     return going_on
+
+
+def _is_final(app: Celery[Any], task_id: str) -> bool:
+    try:
+        return app.AsyncResult(task_id).state in READY_STATES
+    except NotImplementedError:
+        return False  # An app without a result backend never knows.

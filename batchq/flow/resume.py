@@ -36,9 +36,9 @@ def resume(app: Celery[Any], task_ids: Sequence[str]) -> None:
     """Deliver tasks again, with the message they came with."""
     journal = journal_of(app)
     messages = journal.messages(task_ids)
-    for task_id, message in zip(task_ids, messages, strict=True):
-        if message is None:
-            journal.drop(task_id)
+    journal.let_go(
+        task_id for task_id, message in zip(task_ids, messages, strict=True) if message is None
+    )
     publish(app, [message for message in messages if message is not None])
     # If we die before this record, rescue sends them again; a second delivery ends at its claim.
     journal.sent(task_ids)

@@ -18,10 +18,14 @@ if known[1] then
     return { "DONE" }
   end
   local newer = nesting > nesting_before or retries > retries_before
-  if redis.call("EXISTS", lease) == 1 then
+  local holder = redis.call("GET", lease)
+  if holder and holder ~= ARGV[1] then
     return { newer and "ENDING" or "BUSY" }
   end
-  if nesting > nesting_before then
+  if newer and tonumber(known[4] or 0) > 0 then
+    -- A body that had asked sent its retry all the same: it waits, and will do so again.
+    return { "WAITING" }
+  elseif nesting > nesting_before then
     redis.call("DEL", task, bodies)
   elseif retries > retries_before then
     redis.call("HDEL", task, "done", "waiting", "message")

@@ -20,10 +20,15 @@ for index = 7, #KEYS do
   local custom_id, number = ARGV[9 + 2 * (index - 7)], ARGV[10 + 2 * (index - 7)]
   if redis.call("ZSCORE", lane, custom_id) then
     local size = redis.call("HMGET", KEYS[index], number .. ":bytes", number .. ":inputs",
-      number .. ":tokens")
+      number .. ":tokens", number .. ":place")
     if not size[1] then
       -- The journal is gone (its task was forgotten): nobody waits for this answer.
       redis.call("ZREM", lane, custom_id)
+    elseif size[4] ~= "lane" then
+      -- It was answered behind this lane's back: what has an outcome is not asked again.
+      redis.call("ZREM", lane, custom_id)
+      redis.call("HINCRBY", totals, "bytes", -size[1])
+      redis.call("HINCRBY", totals, "tokens", -size[3])
     else
       local next_sums = { sums[1] + 1, sums[2] + size[1], sums[3] + size[2], sums[4] + size[3] }
       local fits = true

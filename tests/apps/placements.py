@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task, shared_task
 from openai import OpenAI
@@ -11,6 +11,11 @@ from pydantic import BaseModel
 import batchq
 from batchq import batched_llm_task
 from tests.apps.base import make_app
+
+if TYPE_CHECKING:
+    AnyTask = Task[Any, Any]
+else:
+    AnyTask = Task
 
 app = make_app("placements")
 second = make_app("second", task_default_queue="second")
@@ -43,7 +48,7 @@ def under_app(text: str) -> str:
 
 @app.task(bind=True, autoretry_for=(KeyError,), max_retries=1, name="placements.under_app_bound")
 @batched_llm_task
-def under_app_bound(self: Task[Any, Any], text: str) -> str:
+def under_app_bound(self: AnyTask, text: str) -> str:
     assert self.name == "placements.under_app_bound"
     return ask(text)
 
@@ -62,7 +67,7 @@ def under_shared(text: str) -> str:
 
 @shared_task(bind=True, name="placements.under_shared_bound")
 @batched_llm_task
-def under_shared_bound(self: Task[Any, Any], text: str) -> str:
+def under_shared_bound(self: AnyTask, text: str) -> str:
     assert self.name == "placements.under_shared_bound"
     return ask(text)
 
@@ -78,7 +83,7 @@ def above_app(text: str) -> str:
 
 @batched_llm_task
 @app.task(bind=True, autoretry_for=(KeyError,), max_retries=1, name="placements.above_app_bound")
-def above_app_bound(self: Task[Any, Any], text: str) -> str:
+def above_app_bound(self: AnyTask, text: str) -> str:
     assert self.name == "placements.above_app_bound"
     return ask(text)
 
@@ -91,7 +96,7 @@ def above_shared(text: str) -> str:
 
 @batched_llm_task(label="apart")
 @shared_task(bind=True, name="placements.above_shared_bound")
-def above_shared_bound(self: Task[Any, Any], text: str) -> str:
+def above_shared_bound(self: AnyTask, text: str) -> str:
     assert self.name == "placements.above_shared_bound"
     return ask(text)
 
@@ -99,7 +104,7 @@ def above_shared_bound(self: Task[Any, Any], text: str) -> str:
 # In their place
 
 
-class Counted(Task[Any, Any]):
+class Counted(AnyTask):
     """A base class with a way of its own to call the body."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -125,7 +130,7 @@ def with_name(text: str) -> str:
 
 
 @batched_llm_task(bind=True, autoretry_for=(KeyError,))
-def with_bind(self: Task[Any, Any], text: str) -> str:
+def with_bind(self: AnyTask, text: str) -> str:
     assert self.name.endswith("with_bind")
     return ask(text)
 
@@ -169,14 +174,14 @@ def pydantic_above(ticket: Ticket) -> Reply:
 
 
 @batched_llm_task
-class DecoratedClass(Task[Any, Any]):
+class DecoratedClass(AnyTask):
     name = "placements.decorated_class"
 
     def run(self, text: str) -> str:
         return ask(text)
 
 
-class DecoratedRun(Task[Any, Any]):
+class DecoratedRun(AnyTask):
     name = "placements.decorated_run"
     autoretry_for = (KeyError,)
 
@@ -185,7 +190,7 @@ class DecoratedRun(Task[Any, Any]):
         return ask(text)
 
 
-class Plain(Task[Any, Any]):
+class Plain(AnyTask):
     name = "placements.decorated_instance"
 
     def run(self, text: str) -> str:
@@ -252,11 +257,9 @@ def chunked(text: str) -> str:
     return ask(text)
 
 
-def register_classes() -> None:
-    """Registering a task instance finalizes its app, in Celery as it is."""
+@app.on_after_finalize.connect(weak=False)
+def register_classes(**_: Any) -> None:
+    """Registering a task instance finalizes its app in Celery as it is, so not while importing."""
     for task in (DecoratedClass(), DecoratedRun()):
         app.register_task(task)
     batched_llm_task(app.register_task(Plain()))
-
-
-app.on_after_configure.connect(lambda **_: None, weak=False)

@@ -9,6 +9,12 @@ from tests.capture.bench import Bench
 from tests.harness import Emulator
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Celery 5.6 stores results by a redis-py method that redis-py has given up; a worker would
+    # only log it, but here its tracer runs in the process of the tests.
+    config.addinivalue_line("filterwarnings", "ignore:Call to deprecated setex:DeprecationWarning")
+
+
 @pytest.fixture
 def make_bench(redis_url: str, emulator: Emulator) -> Iterator[Callable[..., Bench]]:
     """Makes benches with settings of the test's own."""

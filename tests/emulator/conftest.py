@@ -24,8 +24,9 @@ def _fast() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="session")
 def _slow() -> Iterator[Emulator]:
-    hours = {"validate_seconds": HOUR, "run_seconds": HOUR, "cancel_seconds": HOUR}
-    with running(**hours, finalize_seconds=HOUR) as emulator:
+    with running(
+        validate_seconds=HOUR, run_seconds=HOUR, finalize_seconds=HOUR, cancel_seconds=HOUR
+    ) as emulator:
         yield emulator
 
 

@@ -19,7 +19,7 @@ HOUR = 3600.0
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], *, description: str, timeout: float = 20.0) -> T:
+def wait_until(condition: Callable[[], T | None], *, description: str, timeout: float = 20.0) -> T:
     """The first true value of the condition."""
     ends = time.monotonic() + timeout
     while time.monotonic() < ends:

@@ -145,8 +145,10 @@ def _schema_body(schema: dict[str, Any], **more: Any) -> dict[str, Any]:
                 "required": [],
                 "additionalProperties": False,
             },
-            "In context=(), 'required' is required to be supplied and to be an array including "
-            "every key in properties. Missing 'a'.",
+            (
+                "In context=(), 'required' is required to be supplied and to be an array "
+                "including every key in properties. Missing 'a'."
+            ),
         ),
         (
             {
@@ -167,9 +169,7 @@ def test_a_schema_that_breaks_strict_is_refused(
     api: Desk, schema: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
-        api.client.post(
-            "/chat/completions", body=_schema_body(schema, strict=True), cast_to=object
-        )
+        api.client.post("/chat/completions", body=_schema_body(schema, strict=True), cast_to=object)
     assert refused.value.body == {
         "message": f"Invalid schema for response_format 'Label': {message}",
         "type": "invalid_request_error",
@@ -214,16 +214,17 @@ TOOL: dict[str, Any] = {
     },
     "strict": True,
 }
+# Any: the SDK's own types of a tool are of no interest here.
+CHAT_TOOLS: Any = [{"type": "function", "function": TOOL}]
+RESPONSE_TOOLS: Any = [{"type": "function", **TOOL}]
 
 
-@pytest.mark.parametrize(
-    "choice", ["required", {"type": "function", "function": {"name": "book"}}]
-)
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "book"}}])
 def test_a_forced_tool_is_called_with_valid_arguments(api: Desk, choice: Any) -> None:
     completion = api.client.chat.completions.create(
         model=MODEL,
         messages=[{"role": "user", "content": "3 nights in Lisbon"}],
-        tools=[{"type": "function", "function": TOOL}],  # type: ignore[list-item]
+        tools=CHAT_TOOLS,
         tool_choice=choice,
     )
     calls = completion.choices[0].message.tool_calls
@@ -237,7 +238,7 @@ def test_a_forced_tool_of_a_response(api: Desk) -> None:
     response = api.client.responses.create(
         model=MODEL,
         input="3 nights in Lisbon",
-        tools=[{"type": "function", **TOOL}],  # type: ignore[list-item]
+        tools=RESPONSE_TOOLS,
         tool_choice={"type": "function", "name": "book"},
     )
     call = response.output[0]
@@ -291,9 +292,7 @@ def _timeless(value: Any) -> Any:
         ("Write a title: the tide and the wind", "Tide Wind"),
     ],
 )
-def test_a_plain_answer_is_made_of_the_prompts_words(
-    api: Desk, prompt: str, answer: str
-) -> None:
+def test_a_plain_answer_is_made_of_the_prompts_words(api: Desk, prompt: str, answer: str) -> None:
     completion = api.client.chat.completions.create(
         model=MODEL, messages=[{"role": "user", "content": prompt}]
     )

@@ -33,7 +33,7 @@ def test_lines_are_not_checked_at_upload(api: Desk) -> None:
 
 @pytest.mark.parametrize("name", ["notes.txt", "upload", "jsonl"])
 def test_a_batch_file_must_be_named_jsonl(api: Desk, name: str) -> None:
-    with pytest.raises(openai.BadRequestError, match="Must be .jsonl"):
+    with pytest.raises(openai.BadRequestError, match=r"Must be \.jsonl"):
         api.upload(b"{}\n", name)
 
 

@@ -104,9 +104,7 @@ def test_moderations_flag_what_they_should(api: Desk) -> None:
 
 @pytest.mark.parametrize("form", ["b64_json", "url"])
 def test_images_are_pictures(api: Desk, form: Any) -> None:
-    answer = api.client.images.generate(
-        model="dall-e-3", prompt="a cat", n=2, response_format=form
-    )
+    answer = api.client.images.generate(model="dall-e-3", prompt="a cat", n=2, response_format=form)
     assert answer.data is not None
     assert len(answer.data) == 2
     encoded = answer.data[0].b64_json or (answer.data[0].url or "").partition(",")[2]

@@ -81,7 +81,7 @@ def test_a_last_line_needs_no_newline(api: Desk) -> None:
 
 
 def test_custom_ids_may_be_long_and_unicode(api: Desk) -> None:
-    names = ["ünï cödé", "x" * 300, "\u2028", "quote\"s"]
+    names = ["ünï cödé", "x" * 300, "\u2028", 'quote"s']
     done = api.run([line(name) for name in names])
     assert sorted(api.ids(done.output_file_id)) == sorted(names)
 
@@ -112,8 +112,7 @@ def test_a_model_must_be_known() -> None:
 def test_enqueued_tokens_are_limited_until_batches_end() -> None:
     """The limit counts the prompt tokens of all batches of the model that are not terminal."""
     rows = [line(f"line-{number}", chat_body("x" * 400)) for number in range(10)]  # 1,070 tokens
-    hours = {"run_seconds": 3600.0}
-    with running(token_limit=2000, **hours) as emulator:
+    with running(token_limit=2000, run_seconds=3600.0) as emulator:
         api = desk(emulator)
         first = api.submit(rows)
         api.reach(first, "in_progress")

@@ -30,7 +30,7 @@ DEEPEST = 6  # how deep a recursive schema is followed before it is closed
 ATTEMPTS = 12
 
 _number = re.compile(r"-?\d+(?:[.,]\d+)?")
-_email = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")
+_email = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _url = re.compile(r"https?://\S+")
 _date = re.compile(r"\d{4}-\d{2}-\d{2}")
 _capitalised = re.compile(r"\b[A-Z][a-z]+(?: [A-Z][a-z]+)+\b|(?<=[a-z,;] )[A-Z][a-z]+\b")

@@ -209,7 +209,6 @@ class Content(OneFileHandler):
         """The bytes in pieces, as fast as the client takes them."""
         self.set_header("content-type", "application/octet-stream")
         self.set_header("content-length", str(file.bytes))
-        self.set_header("content-disposition", f'attachment; filename="{file.filename}"')
         left = file.bytes if until is None else until
         with self.service.store.path(file.id).open("rb") as source:
             while left > 0:
