@@ -1,8 +1,8 @@
 """Batchq: one decorator sends the OpenAI calls of a Celery task through the Batch API."""
 
+from batchq.account import Account, Limits
 from batchq.beat import install
 from batchq.body import gather, once
-from batchq.config import Account, Limits
 from batchq.errors import (
     BatchqError,
     ConfigurationError,

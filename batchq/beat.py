@@ -23,8 +23,8 @@ def install(app: AppT) -> AppT:
 
     Call it once, where the app is made; it returns the app. The entries are added to what the app
     schedules itself, whichever scheduler beat uses. A worker that was not told its queues (``-Q``)
-    also consumes Batchq's (``batchq_queue``); one that was, must name it. Raises ConfigurationError for a wrong
-    setting, when the app is finalized, so every process of the app sees it at its start.
+    also consumes Batchq's (``batchq_queue``); one that was, must name it. Raises ConfigurationError
+    for a wrong setting, when the app is finalized, so every process of it sees that at its start.
     """
     if cast("Any", app).finalized:
         _put_on(app)

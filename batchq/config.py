@@ -6,24 +6,17 @@ Keys of provider accounts are never in it: an `Account` holds where its key come
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import importlib
 import math
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from weakref import WeakKeyDictionary
 
 from celery.schedules import BaseSchedule, crontab, schedule
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     PositiveInt,
@@ -33,7 +26,9 @@ from pydantic import (
     model_validator,
 )
 
-from batchq.errors import ConfigurationError, UnknownAccount
+from batchq.account import Account, Accounts, read_accounts
+from batchq.errors import ConfigurationError
+from batchq.validation import Record, explain, nearest
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -41,48 +36,6 @@ if TYPE_CHECKING:
     App = Celery[Any]
 
 PREFIX = "batchq_"
-
-BATCH_ENDPOINTS = frozenset(
-    {
-        "/v1/chat/completions",
-        "/v1/completions",
-        "/v1/embeddings",
-        "/v1/images/edits",
-        "/v1/images/generations",
-        "/v1/moderations",
-        "/v1/responses",
-        "/v1/videos",
-    }
-)
-
-
-class _Record(BaseModel):
-    """Frozen, and refusing names it does not know in words that never repeat a value.
-
-    A value given under a wrong name may well be a key.
-    """
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
-    _what: ClassVar[str] = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_names_only(cls, given: Any) -> Any:
-        if isinstance(given, dict):
-            for name in cast("dict[str, object]", given):
-                if name not in cls.model_fields:
-                    raise _unknown_name(name, cls.model_fields, cls._what)
-        return cast("object", given)
-
-
-def _unknown_name(name: str, known: Iterable[str], what: str) -> ConfigurationError:
-    return ConfigurationError(name, None, f"there is no {what} of that name", _nearest(name, known))
-
-
-def _nearest(name: str, known: Iterable[str]) -> str | None:
-    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    return close[0] if close else None
-
 
 # Durations
 
@@ -244,293 +197,10 @@ def _without_password(url: str) -> str:
     return f"{parts.scheme}://{netloc}{parts.path}{'?' + query if query else ''}"
 
 
-# Accounts
-
-
-class Limits(_Record):
-    """What the provider takes: of one file, and of prompts waiting at the same time."""
-
-    _what: ClassVar[str] = "limit"
-
-    lines: PositiveInt = 50_000
-    bytes: PositiveInt = 190_000_000
-    embedding_inputs: PositiveInt = 50_000
-    enqueued_tokens: PositiveInt | dict[str, PositiveInt] | None = None
-
-
-_KEY_SOURCES = (
-    'accepted is where the key comes from: "env:NAME", "file:/path" or '
-    '"call:package.module:function"; the key itself is not accepted here, so that it cannot '
-    "reach a log, a message or a page"
-)
-_KEY_SOURCE = re.compile(r"env:[A-Za-z_]\w*|file:/.+|call:[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
-_OPENAI = "https://api.openai.com/v1"
-
-
-def _key_source(value: object) -> str:
-    if isinstance(value, str) and _KEY_SOURCE.fullmatch(value):
-        return value
-    # Not a ValueError: pydantic would keep the value, which may be a key, in its own error.
-    raise ConfigurationError("api_key", None, _KEY_SOURCES)
-
-
-def _base_url(value: object) -> str:
-    if isinstance(value, str):
-        parts = urlsplit(value.strip())
-        plain = parts.username is None and not parts.query and not parts.fragment
-        if parts.scheme in ("http", "https") and parts.hostname and plain:
-            return urlunsplit(parts).rstrip("/")
-    raise ConfigurationError(
-        "base_url", None, "accepted is http(s)://host[:port][/path], with no user, query or key"
-    )
-
-
-class Account(_Record):
-    """One account at one provider: where it is, and where its key comes from.
-
-    Left out, `base_url` and `api_key` follow the environment variables the SDK reads.
-    The key is read when it is needed and kept nowhere in here.
-    """
-
-    _what: ClassVar[str] = "setting of an account"
-
-    kind: Literal["openai", "azure"] = "openai"
-    base_url: Annotated[str, BeforeValidator(_base_url)] = ""
-    api_key: Annotated[str, BeforeValidator(_key_source)] = ""
-    api_version: str | None = None
-    organization: str | None = None
-    project: str | None = None
-    limits: Limits = Limits()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_environment(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        values = dict(cast("dict[str, object]", given))
-        azure = values.get("kind") == "azure"
-        if values.get("base_url") is None:
-            values["base_url"] = _azure_endpoint() if azure else _openai_endpoint()
-        if values.get("api_key") is None:
-            values["api_key"] = "env:AZURE_OPENAI_API_KEY" if azure else "env:OPENAI_API_KEY"
-        if azure:
-            values["base_url"] = _resource(values["base_url"])
-            if values.get("api_version") is None:
-                values["api_version"] = os.environ.get("OPENAI_API_VERSION") or None
-        return values
-
-    def key(self) -> str:
-        """The key as it is now; keep it out of everything that is stored or shown."""
-        kind, _, where = self.api_key.partition(":")
-        try:
-            key: object = _READ_KEY[kind](where)
-        except (OSError, UnicodeDecodeError) as error:
-            raise self._no_key(type(error).__name__) from None
-        if not isinstance(key, str) or not key.strip():
-            raise self._no_key("nothing there")
-        return key.strip()
-
-    def _no_key(self, why: str) -> ConfigurationError:
-        return ConfigurationError(
-            "api_key", repr(self.api_key), f"no key can be read from it ({why})"
-        )
-
-    def matches(self, url: str) -> bool:
-        """True where `url` is under this account's base URL."""
-        return self._rest_of(url) is not None
-
-    def endpoint_of(self, url: str) -> str | None:
-        """What a batch line has to say for a request to `url`; None where no batch can take it."""
-        rest = self._rest_of(url)
-        if rest is None:
-            return None
-        if self.kind == "azure":
-            rest = re.sub(r"^/openai(/v1|/deployments/[^/]+)?(?=/)", "", rest)
-        endpoint = f"/v1{rest}"
-        return endpoint if endpoint in BATCH_ENDPOINTS else None
-
-    def _rest_of(self, url: str) -> str | None:
-        base, parts = urlsplit(self.base_url), urlsplit(url)
-        if _origin(base) != _origin(parts):
-            return None
-        rest = parts.path.removeprefix(base.path)
-        inside = parts.path.startswith(base.path) and rest[:1] in ("", "/")
-        return rest.rstrip("/") if inside else None
-
-
-def _openai_endpoint() -> str:
-    return os.environ.get("OPENAI_BASE_URL") or _OPENAI
-
-
-def _azure_endpoint() -> str:
-    endpoint = os.environ.get("AZURE_OPENAI_ENDPOINT")
-    if not endpoint:
-        raise ConfigurationError(
-            "base_url",
-            None,
-            "an azure account needs its resource URL, https://NAME.openai.azure.com, here "
-            "or in AZURE_OPENAI_ENDPOINT",
-        )
-    return endpoint
-
-
-def _resource(url: object) -> object:
-    """An Azure resource URL without the /openai or /openai/v1 that some clients put behind it."""
-    return re.sub(r"/openai(/v1)?/?$", "", url) if isinstance(url, str) else url
-
-
-def _origin(parts: Any) -> tuple[str, str | None, int | None]:
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-
-
-def _key_from_environment(name: str) -> str | None:
-    return os.environ.get(name)
-
-
-def _key_from_file(path: str) -> str:
-    return Path(path).read_text(encoding="utf-8")
-
-
-def _key_from_call(target: str) -> object:
-    module, _, function = target.partition(":")
-    try:
-        return getattr(importlib.import_module(module), function)()
-    except Exception as error:  # noqa: BLE001 a user's function raises what it likes
-        # The name of the error only: its text comes from a vault's client and may hold anything.
-        raise ConfigurationError(
-            "api_key", repr(f"call:{target}"), f"the call failed ({type(error).__name__})"
-        ) from None
-
-
-_READ_KEY: Mapping[str, Any] = {
-    "env": _key_from_environment,
-    "file": _key_from_file,
-    "call": _key_from_call,
-}
-
-
-def fingerprint(key: str) -> str:
-    """Tells two keys apart without showing either."""
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
-
-
-class Accounts(Mapping[str, Account]):
-    """The configured accounts by name, and the way from a captured call to its account."""
-
-    def __init__(self, accounts: Mapping[str, Account]) -> None:
-        self._accounts = dict(accounts)
-        self._seen: dict[str, str] = {}
-
-    def __getitem__(self, name: str) -> Account:
-        try:
-            return self._accounts[name]
-        except KeyError:
-            close = difflib.get_close_matches(name, list(self._accounts), n=1)
-            raise ConfigurationError(
-                "batchq_accounts",
-                None,
-                f"there is no account {name!r}; work that was asked under it needs it back",
-                repr(close[0]) if close else None,
-            ) from None
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._accounts
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._accounts)
-
-    def __len__(self) -> int:
-        return len(self._accounts)
-
-    def __repr__(self) -> str:
-        return f"Accounts({self._accounts!r})"
-
-    def match(self, url: str, key: str) -> tuple[str, Account]:
-        """The account a call to `url` with `key` belongs to.
-
-        The most specific base URL goes first; of several accounts with one base URL the key
-        decides, and of several with one key too, the first in the settings.
-        Raises UnknownAccount, which says what to configure.
-        """
-        under = [(name, account) for name, account in self.items() if account.matches(url)]
-        under.sort(key=lambda named: -len(named[1].base_url))
-        wanted = fingerprint(key)
-        keys: list[str] = []
-        for name, account in under:
-            if self._seen.get(name) == wanted:
-                return name, account
-            try:
-                self._seen[name] = fingerprint(account.key())
-            except ConfigurationError as error:
-                keys.append(f"of account {name!r}, {str(error).rstrip('.')}")
-                continue
-            if self._seen[name] == wanted:
-                return name, account
-            keys.append(
-                f"account {name!r} has the key {self._seen[name]} (from {account.api_key!r})"
-            )
-        raise UnknownAccount(_client_base(url), _why_unknown(url, wanted, keys), list(self))
-
-
-def _why_unknown(url: str, wanted: str, keys: list[str]) -> str:
-    if keys:
-        return (
-            f"its base URL is configured, its key (fingerprint {wanted}) is not: "
-            + "; ".join(keys)
-            + ". Give the client that account's key, or add an account to batchq_accounts with "
-            "the same base_url and the place the client's key comes from as api_key"
-        )
-    example = f'{{"base_url": "{_client_base(url)}", "api_key": "env:NAME_OF_ITS_KEY"}}'
-    return f"no account has that base URL; add one to batchq_accounts, such as {example}"
-
-
-def _client_base(url: str) -> str:
-    """The base URL a client must have had to make a request to `url`; no query, no user."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    path = parts.path.rstrip("/")
-    for endpoint in sorted(BATCH_ENDPOINTS, key=len, reverse=True):
-        path = path.removesuffix(endpoint.removeprefix("/v1"))
-    return urlunsplit((parts.scheme, host, path, "", ""))
-
-
-_ACCOUNT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-
-
-def _accounts(value: object) -> Accounts:
-    if isinstance(value, Accounts):
-        return value
-    if not isinstance(value, Mapping) or not value:
-        raise ConfigurationError(
-            "accounts", None, 'accepted is a dict of accounts by name, such as {"default": {…}}'
-        )
-    return Accounts(
-        {
-            cast("str", name): _account(name, account)
-            for name, account in cast("Mapping[object, object]", value).items()
-        }
-    )
-
-
-def _account(name: object, given: object) -> Account:
-    if not isinstance(name, str) or not _ACCOUNT_NAME.fullmatch(name):
-        raise ConfigurationError(
-            "accounts", repr(name), "accepted as a name are up to 64 of A-Z a-z 0-9 _ . -"
-        )
-    where = f"accounts[{name!r}]"
-    try:
-        return Account.model_validate(given)
-    except ConfigurationError as error:
-        setting = f"{where}.{error.setting}"
-        raise ConfigurationError(setting, error.given, error.expected, error.nearest) from None
-    except ValidationError as error:
-        raise _explain(error, where + ".", show=False) from None
-
-
 # Settings
 
 
-class Settings(_Record):
+class Settings(Record):
     """Everything set under ``batchq_*``; docs/configuration.md says what each is for.
 
     Printing or dumping it masks the password in `redis_url`.
@@ -543,7 +213,7 @@ class Settings(_Record):
     queue: str = Field("batchq", min_length=1)
     accounts: Annotated[
         Accounts,
-        BeforeValidator(_accounts),
+        BeforeValidator(read_accounts),
         PlainSerializer(lambda accounts: {n: a.model_dump() for n, a in accounts.items()}),
     ] = Field(default_factory=lambda: Accounts({"default": Account()}))
     flush_after: Annotated[timedelta | None, BeforeValidator(_maybe_seconds)] = timedelta(
@@ -638,7 +308,7 @@ def _settings_of(app: App) -> Settings:
         setting = PREFIX + error.setting
         raise ConfigurationError(setting, error.given, error.expected, error.nearest) from None
     except ValidationError as error:
-        raise _explain(error, PREFIX, show=True) from None
+        raise explain(error, PREFIX, show=True) from None
 
 
 def _given(app: App) -> dict[str, Any]:
@@ -653,9 +323,9 @@ def _given(app: App) -> dict[str, Any]:
         spelled = _spelled(field, namespace)
         # Django's BATCHQ_TICK beside CELERY_BATCHQ_TICK is a name Celery never looks up.
         if field not in Settings.model_fields or name not in (spelled, PREFIX + field):
-            close = _nearest(field, Settings.model_fields)
-            nearest = None if close is None else _spelled(close, namespace)
-            raise ConfigurationError(name, None, "there is no setting of that name", nearest)
+            close = nearest(field, Settings.model_fields)
+            real = None if close is None else _spelled(close, namespace)
+            raise ConfigurationError(name, None, "there is no setting of that name", real)
         found[field] = app.conf.get(PREFIX + field)
     return found
 
@@ -666,13 +336,3 @@ def _spelled(field: str, namespace: str) -> str:
     if not namespace:
         return name
     return f"{namespace}_{name.upper() if namespace.isupper() else name}"
-
-
-def _explain(error: ValidationError, prefix: str, *, show: bool) -> ConfigurationError:
-    """The first complaint of pydantic, in our words; `show` repeats the value that was given."""
-    first = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
-    hidden = not show or first["loc"][:1] in [("accounts",), ("redis_url",)]
-    given = None if hidden else repr(first["input"])
-    expected = first["msg"].removeprefix("Value error, ").replace("Input should be", "accepted is")
-    return ConfigurationError((prefix + path).rstrip("."), given, expected)

@@ -25,7 +25,8 @@ from batchq.prompt import Outcome, fingerprint
 from batchq.run import Question, Run, goes_live, run_of_call
 
 if TYPE_CHECKING:
-    from batchq.config import Account, Settings
+    from batchq.account import Account
+    from batchq.config import Settings
 
 __all__ = ["install_hook"]
 

@@ -21,7 +21,8 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from batchq.config import Limits, Settings, settings
+from batchq.account import Limits
+from batchq.config import Settings, settings
 from batchq.lease import Lease, kept
 from batchq.prompt import Lane, Outcome, Prompt, line, pack, split_id, unpack
 from batchq.prompt import custom_id as id_of

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from openai import APIStatusError, OpenAI
 
-    from batchq.config import Account, Settings
+    from batchq.account import Account
+    from batchq.config import Settings
 
 T = TypeVar("T")
 Json = dict[str, Any]

@@ -192,7 +192,7 @@ class Bench:
 
 
 def _limits(given: dict[str, int]) -> Any:
-    from batchq.config import Limits
+    from batchq.account import Limits
 
     return Limits(**given)
 

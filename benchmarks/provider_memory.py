@@ -19,7 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from batchq.config import Account
+from batchq.account import Account
 from batchq.emulator import running
 from batchq.errors import ProviderNotFound
 from batchq.provider import Provider

@@ -18,7 +18,8 @@ import pytest
 from celery import Celery, current_app
 from celery.schedules import crontab, schedule
 
-from batchq.config import Account, Accounts, Limits, Settings, fingerprint, settings
+from batchq.account import Account, Accounts, Limits, fingerprint
+from batchq.config import Settings, settings
 from batchq.errors import (
     BatchqError,
     ConfigurationError,

@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchq import provider as provider_module
-from batchq.config import Account, settings
+from batchq.account import Account
+from batchq.config import settings
 from batchq.errors import (
     ConfigurationError,
     ProviderNotFound,

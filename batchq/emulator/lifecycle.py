@@ -8,28 +8,15 @@ import asyncio
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 from batchq.emulator.clock import Clock, Pace
-from batchq.emulator.execution import (
-    CANCELLED,
-    EXPIRED,
-    Line,
-    Mischief,
-    Ran,
-    Reply,
-    parse,
-    reply_to,
-    run,
-    unrun_row,
-)
+from batchq.emulator.execution import CANCELLED, EXPIRED, Line, Mischief, unrun_row
 from batchq.emulator.faults import Faults
 from batchq.emulator.ledger import Ledger
 from batchq.emulator.options import Options
 from batchq.emulator.records import Batch, StoredFile
-from batchq.emulator.results import arranged
+from batchq.emulator.results import Parts, Result, copy, skipped
+from batchq.emulator.runner import Runner
 from batchq.emulator.shapes import JsonObject
 from batchq.emulator.store import Store
 from batchq.emulator.upstream import Upstream
@@ -54,9 +41,8 @@ class Lifecycle:
         self._options = options
         self._clock = clock
         self._store = store
-        self._ledger = ledger
         self._faults = faults
-        self._upstream = upstream
+        self._runner = Runner(options, clock=clock, store=store, ledger=ledger, upstream=upstream)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self, batch: Batch) -> None:
@@ -208,44 +194,20 @@ class Lifecycle:
             self._store.save(batch)
             return
         with source, closing(Parts(self._store, batch)) as parts:
-            lines = _skipped(source, batch.ran)
+            lines = skipped(source, batch.ran)
             while batch.status == "in_progress":
                 if batch.ran >= self._stop_at(batch):
                     await self._stopped(batch, parts)
-                elif self._expires(batch):
+                elif self._runner.expires(batch):
                     await self._expire(batch, parts)
-                elif batch.ran < self._due(batch):
+                elif batch.ran < self._runner.due(batch):
                     await self._run_slice(batch, lines, parts)
                 else:
-                    await self._clock.rest(self._next_moment(batch))
+                    await self._clock.rest(self._runner.next_moment(batch))
 
     def _fail(self, batch: Batch, failure: InvalidFile) -> None:
         batch.errors = [failure.view(azure=batch.azure)]
         batch.status, batch.failed_at = "failed", self._clock.now()
-
-    def _expires(self, batch: Batch) -> bool:
-        """Whether the window has ended. Azure has a target of 24 h, and no end."""
-        if batch.azure or self._clock.now() < batch.expires_at:
-            return False
-        # What was due inside the window runs, even if the clock was moved past it in one leap. An
-        # upstream has a speed of its own, so there the end is the end.
-        return self._upstream is not None or batch.ran >= self._due(batch)
-
-    def _due(self, batch: Batch) -> int:
-        """How many lines should have run by now."""
-        spread = self._options.run_seconds
-        now = self._clock.now() if batch.azure else min(self._clock.now(), batch.expires_at)
-        elapsed = now - (batch.in_progress_at or 0)
-        if elapsed < 0 or spread == 0:
-            return batch.total if spread == 0 else 0
-        return min(batch.total, int(batch.total * elapsed / spread))
-
-    def _next_moment(self, batch: Batch) -> float:
-        """When the next line is due, but at least a slice later; never after the window's end."""
-        spread = self._options.run_seconds
-        due = (batch.in_progress_at or 0) + spread * (batch.ran + 1) / max(1, batch.total)
-        moment = max(due + 0.001, self._clock.now() + 0.01)
-        return moment if batch.azure else min(moment, batch.expires_at)
 
     def _stop_at(self, batch: Batch) -> int:
         """How many lines run until something happens: usually all."""
@@ -256,7 +218,7 @@ class Lifecycle:
         ]
         return int(batch.total * min([1.0, *shares]))
 
-    async def _stopped(self, batch: Batch, parts: "Parts") -> None:
+    async def _stopped(self, batch: Batch, parts: Parts) -> None:
         stuck = "stuck_in_progress" in batch.faults
         if self._fault(batch, "partial_expiry") is not None:
             batch.expires_at = self._clock.now()
@@ -269,83 +231,25 @@ class Lifecycle:
             batch.status, batch.finalizing_at = "finalizing", self._clock.now()
             self._store.save(batch)
 
-    async def _run_slice(self, batch: Batch, lines: Iterator[Line], parts: "Parts") -> None:
-        """Run lines that are due for a few milliseconds, and bill and save them at once."""
+    async def _run_slice(self, batch: Batch, lines: Iterator[Line], parts: Parts) -> None:
         mischief = Mischief(batch.faults, set())
-        size = min(self._due(batch), self._stop_at(batch)) - batch.ran
-        if self._upstream is not None:
-            ran = await self._run_upstream(self._upstream, batch, lines, size, mischief)
-        else:
-            ran = self._run_here(batch, lines, size, mischief)
-        # Rows first, then the transaction: if we die between them, the rows are cut off again
-        # (they lie behind the sizes saved) and the lines run again, unbilled until then.
-        parts.write(ran)
-        with self._store.transaction():
-            self._ledger.record_lines(one.entry for one in ran)
-            self._tally(batch, ran)
-            self._store.save(batch)
+        size = min(self._runner.due(batch), self._stop_at(batch)) - batch.ran
+        await self._runner.run_slice(batch, lines, parts, size=size, mischief=mischief)
         for name in mischief.fired:
             self._count(batch, name)
         await asyncio.sleep(0)
 
-    def _run_here(
-        self, batch: Batch, lines: Iterator[Line], size: int, mischief: Mischief
-    ) -> list[Ran]:
-        pace, created, ran = Pace(), int(self._clock.now()), list[Ran]()
-        for line in lines:
-            reply = mischief.replacement(line)
-            if reply is None:
-                reply = reply_to(batch.endpoint, line.body, created)
-            ran.append(run(batch, line, reply, mischief))
-            if len(ran) >= size or pace.spent:
-                break
-        return ran
-
-    async def _run_upstream(
-        self,
-        upstream: Upstream,
-        batch: Batch,
-        lines: Iterator[Line],
-        size: int,
-        mischief: Mischief,
-    ) -> list[Ran]:
-        """Some lines at once, each by a call. Bounded, so that a kill repeats only these."""
-        chunk: list[Line] = []
-        for line in lines:
-            chunk.append(line)
-            if len(chunk) >= min(size, upstream.concurrency):
-                break
-
-        async def reply(line: Line) -> Reply:
-            return mischief.replacement(line) or await upstream.reply_to(batch.endpoint, line.body)
-
-        replies = await asyncio.gather(*map(reply, chunk))
-        pairs = zip(chunk, replies, strict=True)
-        return [run(batch, line, answered, mischief) for line, answered in pairs]
-
-    def _tally(self, batch: Batch, ran: list[Ran]) -> None:
-        batch.ran += len(ran)
-        for one in ran:
-            batch.completed += one.completed
-            batch.failed += not one.completed
-            batch.output_bytes += len(one.output)
-            batch.error_bytes += len(one.error)
-            usage = one.entry.usage
-            batch.input_tokens += usage.input_tokens
-            batch.cached_tokens += usage.cached_tokens
-            batch.output_tokens += usage.output_tokens
-
-    async def _expire(self, batch: Batch, parts: "Parts") -> None:
+    async def _expire(self, batch: Batch, parts: Parts) -> None:
         await self._give_up(batch, parts, batch.ran, EXPIRED)
         self._end(batch, "expired", await self._results(batch))
 
     async def _give_up(
-        self, batch: Batch, parts: "Parts", position: int, reason: Mapping[str, str]
+        self, batch: Batch, parts: Parts, position: int, reason: Mapping[str, str]
     ) -> None:
         """Write the rows of all lines from this position on, which will not run."""
         pace = Pace()
         with self._store.path(batch.input_file_id).open("rb") as source:
-            for line in _skipped(source, position):
+            for line in skipped(source, position):
                 parts.error.write(unrun_row(line.custom_id, reason))
                 await pace.breathe()
         parts.flush()
@@ -379,7 +283,7 @@ class Lifecycle:
         if batch.status == "finalizing":
             self._end(batch, "completed", results)
 
-    async def _results(self, batch: Batch) -> list["Result"]:
+    async def _results(self, batch: Batch) -> list[Result]:
         """Make the result files of the rows written so far. Nothing knows of them yet."""
         shuffled = self._faults.condition("shuffled") is not None and batch.total > 1
         results: list[Result] = []
@@ -391,13 +295,13 @@ class Lifecycle:
             file_id, place = self._store.new_upload()
             shuffle = random.Random(f"{batch.id}/{stream}") if shuffled else None
             mischief = {name for name in RESHAPING if self._fault(batch, name) is not None}
-            await _copy(part, place, shuffle, mischief)
+            await copy(part, place, shuffle, mischief)
             results.append(Result(stream, file_id, place))
             if shuffled:
                 self._faults.showed("shuffled")
         return results
 
-    def _end(self, batch: Batch, status: str, results: list["Result"]) -> None:
+    def _end(self, batch: Batch, status: str, results: list[Result]) -> None:
         """The final state, with its files, in one transaction; only then the parts may go."""
         expired = self._fault(batch, "file_expired") is not None
         with self._store.transaction():
@@ -411,7 +315,7 @@ class Lifecycle:
         for stream in STREAMS:
             self._store.part(batch, stream).unlink(missing_ok=True)
 
-    def _add_result(self, batch: Batch, result: "Result") -> None:
+    def _add_result(self, batch: Batch, result: Result) -> None:
         now = self._clock.now()
         lives = batch.output_expires_after
         file = StoredFile(

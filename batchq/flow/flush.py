@@ -224,7 +224,7 @@ class _Submission:
         return created.id
 
     def _cancel(self, provider: Provider, batches: list[ProviderBatch]) -> None:
-        """Stop batches that were created once too often: each was lost for longer than the grace."""
+        """Stop batches that were created once too often: each was lost beyond the grace."""
         for batch in batches:
             logger.error(
                 "batch %s was created twice; %s is cancelled",
@@ -241,7 +241,9 @@ class _Submission:
         """
         # Only a refused create says that there is no batch. Where the list was refused, a create
         # whose answer was lost is still to be looked for.
-        undone = {"create_intent_at": 0} if error.call == "batches.create" else {}
+        undone: dict[str, Any] = {}
+        if error.call == "batches.create":
+            undone["create_intent_at"] = 0
         if isinstance(error, ProviderThrottled):
             return self._later(
                 lease, error.retry_after or self.config.poll_longest, error, **undone
@@ -251,7 +253,8 @@ class _Submission:
         tried = self._read().refused + 1
         if tried < _REFUSALS:
             pause = min(self.config.poll_first * 2 ** (tried - 1), self.config.poll_longest)
-            # A file that was just uploaded may not be found at first (curator#116); then send it anew.
+            # A file that was just uploaded may not be found at first (curator#116); later it is
+            # sent anew.
             if tried > 1 and undone:
                 undone |= {"input_file_id": "", "upload_intent_at": 0, "state": "sealed"}
             return self._later(lease, pause, error, refused=tried, **undone)
