@@ -318,7 +318,7 @@ class Journal:
         ]
         args = [
             *(batch_id, lane.name, limits.lines, limits.bytes, limits.embedding_inputs, tokens),
-            *(_milliseconds(self._config.lease), self._keep_journal),
+            self._keep_journal,
             *(part for custom_id, _, number in pairs for part in (custom_id, number)),
         ]
         moved, word = self._run("seal", keys, args)
@@ -413,11 +413,17 @@ class Journal:
         due: float | None = self._redis.zscore(self.key("batches"), batch_id)
         return timedelta(milliseconds=0 if due is None else due - self.now())
 
-    def woken(self, batch_id: str, *, chain: str = "") -> None:
-        """A batch whose step nobody took was woken: give the step some time."""
-        until = self.now() + _milliseconds(self._config.lease)
-        if self._redis.zadd(self.key("batches"), {batch_id: until}, xx=True, ch=True) and chain:
+    def wake(self, batch_id: str, *, chain: str = "") -> bool:
+        """True where a batch that waits for a step nobody takes may be woken now.
+
+        False for a while after that: the message of the step may stand in a long queue.
+        """
+        guard = self.key("woken", batch_id)
+        if not self._redis.set(guard, 1, nx=True, px=_milliseconds(self._config.lease)):
+            return False
+        if chain and self._redis.zscore(self.key("batches"), batch_id) is not None:
             self._redis.hset(self._batch(batch_id)[0], "chain", chain)
+        return True
 
     def close(self, batch_id: str, lease: Lease, **fields: Any) -> str:
         keys = [*self._batch(batch_id), lease.key, self.key("batches"), self.key("closed")]

@@ -13,6 +13,7 @@ __all__ = [
     "active_apps",
     "add_consumed_queue",
     "ignores_result",
+    "pending_tasks",
     "registered_tasks",
     "serializer_of",
     "task_from_function",
@@ -47,6 +48,11 @@ def serializer_of(content_type: str | None) -> str | None:
 def registered_tasks(app: Any) -> dict[str, Any]:
     """The tasks an app has made so far. Unlike ``app.tasks`` it does not finalize the app."""
     return cast("dict[str, Any]", app._tasks)
+
+
+def pending_tasks(app: Any) -> list[Any]:
+    """The proxies of the tasks that an app makes when it is finalized."""
+    return list(app._pending)
 
 
 def task_from_function(app: Any, fun: Any) -> Any:

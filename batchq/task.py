@@ -30,7 +30,13 @@ from celery.local import PromiseProxy, Proxy, maybe_evaluate
 from batchq.flow.capture import run_body
 from batchq.hook import install_hook
 from batchq.run import current_run
-from batchq.seams import active_apps, registered_tasks, task_from_function, task_stack
+from batchq.seams import (
+    active_apps,
+    pending_tasks,
+    registered_tasks,
+    task_from_function,
+    task_stack,
+)
 
 __all__ = ["BatchedTask", "batched_llm_task"]
 
@@ -229,7 +235,11 @@ def _is_body_of(task: Any, wrapper: Callable[..., Any]) -> bool:
 
 def _bodies_of(task: Any) -> Iterator[Any]:
     """The functions behind ``task.run``, from the outermost in."""
-    inside: list[Any] = [getattr(task, "_orig_run", None), task.run]
+    yield from _inside(getattr(task, "_orig_run", None), task.run)
+
+
+def _inside(*functions: Any) -> Iterator[Any]:
+    inside = list(functions)
     while inside:
         fun = inside.pop()
         if fun is not None:
@@ -243,6 +253,7 @@ def _bodies_of(task: Any) -> Iterator[Any]:
 _API = ("apply", "apply_async", "chunks", "delay", "map", "s", "si", "signature", "starmap")
 
 _unclaimed: list[Callable[..., Any]] = []
+_shared: list[Callable[..., Any]] = []
 
 
 def _claimable(wrapper: Callable[..., Any]) -> Callable[..., Any]:
@@ -261,6 +272,7 @@ def _claimable(wrapper: Callable[..., Any]) -> Callable[..., Any]:
 
     for name in _API:
         setattr(wrapper, name, forward(name))
+    vars(wrapper)["name"] = f"{wrapper.__module__}.{wrapper.__name__}"
     return wrapper
 
 
@@ -274,10 +286,23 @@ def _register(app: Any, wrapper: Callable[..., Any]) -> Any:
 
 
 def _register_unclaimed(sender: Any = None, **_: Any) -> None:
-    claimed = {id(body) for task in sender.tasks.values() for body in _bodies_of(task)}
-    for wrapper in _unclaimed:
-        if id(wrapper) not in claimed:
+    """Make what no app has claimed a task of this one, and of every other, as shared tasks are."""
+    claimed = {id(body) for app in active_apps() for body in _bodies_on(app)}
+    free = [wrapper for wrapper in _unclaimed if id(wrapper) not in claimed]
+    _shared.extend(free)
+    _unclaimed[:] = [wrapper for wrapper in _unclaimed if id(wrapper) in claimed]
+    here = {id(body) for body in _bodies_on(sender)}
+    for wrapper in _shared:
+        if id(wrapper) not in here:
             task_from_function(sender, wrapper)
+
+
+def _bodies_on(app: Any) -> Iterator[Any]:
+    """The functions behind all tasks of an app, those included that it has yet to make."""
+    for task in list(registered_tasks(app).values()):
+        yield from _bodies_of(task)
+    for promise in pending_tasks(app):
+        yield from _inside(_promised(promise)[0])
 
 
 @signals.worker_init.connect(weak=False)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from batchq import Limits
 from benchmarks.services import machine, valkey, wait, worker
 
 if TYPE_CHECKING:
@@ -172,7 +173,9 @@ class Bench:
         limits = {"lines": self.tasks, "bytes": 2**40}
         moved = 0
         while moved < self.tasks:
-            count, _ = self.journal.seal(record.lane, batch_id, limits=_limits(limits), tokens=2**53)
+            count, _ = self.journal.seal(
+                record.lane, batch_id, limits=_limits(limits), tokens=2**53
+            )
             moved += count
         for custom_ids in chunks(self.journal.prompts_of(batch_id), 200):
             answer(self.app.app, record.lane, [(each, outcome()) for each in custom_ids])
@@ -219,7 +222,7 @@ def outcome() -> Outcome:
 
 
 def replay(times: int = 2000) -> None:
-    """One call of the SDK that is replayed, and the same call over a transport that only answers."""
+    """A call of the SDK that is replayed, and the same call over a transport that only answers."""
     import httpx2
     from openai import OpenAI
 
@@ -242,15 +245,15 @@ def replay(times: int = 2000) -> None:
     replayed, direct, own = [], [], []
     message = text(0)
     for _ in range(times):
-        run = run_with_answer(client, message)
+        run = run_with_answer(message)
         with running(run):
             replayed.append(milliseconds(lambda: call(client, message)))
         direct.append(milliseconds(lambda: call(memory, message)))
-        run = run_with_answer(client, message)
+        run = run_with_answer(message)
         request = requests[-1]
 
         def ours(request: Any = request, run: Any = run) -> None:
-            assert _is_openai(request)
+            _is_openai(request)
             _response(request, run.ask(_question(request, run.settings, "ask")))
 
         own.append(milliseconds(ours))
@@ -266,7 +269,7 @@ def call(client: Any, message: str) -> None:
     )
 
 
-def run_with_answer(client: Any, message: str) -> Any:
+def run_with_answer(message: str) -> Any:
     """A run whose journal has the answer to the only call its body makes."""
     from batchq.config import settings
     from batchq.journal import Claim, Entry

@@ -11,20 +11,32 @@ far its memory grows over that. Valkey and the emulator are other processes.
 from __future__ import annotations
 
 import argparse
+import base64
+import contextlib
+import json
 import os
+import random
 import resource
+import secrets
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import redis
 
 from batchq.emulator import running
 from benchmarks.services import machine, valkey, wait
 
+if TYPE_CHECKING:
+    from celery import Celery
+
 MEGABYTE = 1_000_000
 MOST = 150.0  # megabytes of growth, either way
-OVERHEAD = 200  # bytes of a line around the text that is asked
+OVERHEAD = 300  # bytes of a line around what is asked
 
 
 def main() -> int:
@@ -35,23 +47,24 @@ def main() -> int:
     options = parser.parse_args()
     if options.part is not None:
         return PARTS[options.part]()
-    size = options.megabytes * MEGABYTE // options.prompts
-    # Every row of the result file gets as long as a line of the batch file is.
-    faults = f"huge_row:bytes={size - OVERHEAD}:every=1:times=null"
+    size = options.megabytes * MEGABYTE // options.prompts - OVERHEAD
     with (
         tempfile.TemporaryDirectory() as directory,
         valkey(Path(directory)) as url,
-        running(faults=faults) as emulator,
+        running() as emulator,
     ):
         os.environ |= {
             "REDIS_URL": url,
             "OPENAI_API_KEY": emulator.api_key,
             "OPENAI_BASE_URL": emulator.url,
         }
-        say(f"{machine()}; {options.prompts:,} prompts of {size:,} bytes")
-        fill(options.prompts, size - OVERHEAD)
+        say(f"{machine()}; {options.prompts:,} prompts, {size:,} bytes each")
+        fill(question(size), options.prompts)
         grown = [measured("flush")]
-        finished()
+        emulator.reset()
+        forget()
+        fill(embedding(size), options.prompts)
+        submit()
         grown.append(measured("fetch"))
     return 0 if max(grown) < MOST else 1
 
@@ -68,45 +81,76 @@ def measured(part: str) -> float:
     return float(done.stdout.partition("grows ")[2].split()[0])
 
 
-def fill(prompts: int, size: int) -> None:
-    """Capture prompts, each of a task of its own, as workers do."""
-    import json
-    import secrets
+Asked = Callable[[int], tuple[str, dict[str, Any]]]
 
+
+def question(size: int) -> Asked:
+    """A chat completion of so many bytes, that do not compress: an image, say."""
+
+    def asked(number: int) -> tuple[str, dict[str, Any]]:
+        noise = base64.b64encode(random.Random(number).randbytes(size * 3 // 4)).decode()
+        messages = [{"role": "user", "content": noise}]
+        return "/v1/chat/completions", {"model": "gpt-5.6-luna", "messages": messages}
+
+    return asked
+
+
+def embedding(size: int) -> Asked:
+    """A short question whose answer has about so many bytes."""
+    texts = max(1, size // 8192)
+    dimensions = min(1536, size * 3 // 16)
+
+    def asked(number: int) -> tuple[str, dict[str, Any]]:
+        return "/v1/embeddings", {
+            "model": "text-embedding-3-small",
+            "input": [f"text {each} of prompt {number}" for each in range(texts)],
+            "encoding_format": "base64",
+            "dimensions": dimensions,
+        }
+
+    return asked
+
+
+def fill(asked: Asked, prompts: int) -> None:
+    """Capture prompts, each of a task of its own, as workers do."""
     from batchq.journal import journal_of
     from batchq.prompt import Lane, Prompt, fingerprint
-    from benchmarks.app import MODEL, app, ask
-    from benchmarks.capture import text
+    from benchmarks.app import app, ask
 
     journal = journal_of(app)
-    endpoint = "/v1/chat/completions"
-    lane = Lane(account="default", endpoint=endpoint, model=MODEL)
-    words = " ".join(text(seed) for seed in range(50 + 2 * size // 1000))
     for number in range(prompts):
         task_id = f"{number:08d}-0000-4000-8000-000000000000"
-        start = number * 37 % (len(words) - size) if len(words) > size else 0
-        asked = {"model": MODEL, "messages": [{"role": "user", "content": words[start:][:size]}]}
-        body = json.dumps(asked).encode()
+        endpoint, body = asked(number)
+        line = json.dumps(body).encode()
         token = secrets.token_hex(8)
         journal.claim(task_id, token=token, nesting=0, retries=0)
         prompt = Prompt(
             task_id=task_id,
             number=0,
-            lane=lane,
-            body=body,
-            fingerprint=fingerprint(endpoint, asked),
-            tokens=len(body) // 3,
-            inputs=0,
+            lane=Lane(account="default", endpoint=endpoint, model=body["model"]),
+            body=line,
+            fingerprint=fingerprint(endpoint, body),
+            tokens=len(line) // 3,
+            inputs=len(body.get("input", ())),
             round=0,
         )
         journal.capture(
-            task_id, token=token, message=message(task_id, ask.name), prompts=[prompt], next_number=1
+            task_id,
+            token=token,
+            message=message(task_id, ask.name),
+            prompts=[prompt],
+            next_number=1,
         )
 
 
-def message(task_id: str, name: str) -> bytes:
-    import json
+def forget() -> None:
+    """Start anew with an empty Redis."""
+    from benchmarks.app import REDIS_URL
 
+    redis.Redis.from_url(REDIS_URL).flushall()
+
+
+def message(task_id: str, name: str) -> bytes:
     headers = {"lang": "py", "task": name, "id": task_id, "retries": 0, "root_id": task_id}
     body = json.dumps([["some text"], {}, {}])
     parts = {"body": body, "binary": False, "headers": headers, "compression": None}
@@ -115,22 +159,24 @@ def message(task_id: str, name: str) -> bytes:
     return json.dumps(parts | where | more).encode()
 
 
-def finished() -> None:
-    """Poll until the batch is over."""
+def submit() -> None:
+    """Flush what waits, and poll until its batch is over."""
+    from batchq.flow.flush import flush
     from batchq.flow.poll import poll
     from batchq.journal import journal_of
     from benchmarks.app import app
 
     journal = journal_of(app)
+    flush(app)
+    (record,) = journal.open_batches()
+    flush(app, record.id)
 
     def over() -> bool:
         (record,) = journal.open_batches()
-        if record.state == "submitted":
-            poll(app, record.id, record.chain)
-            time.sleep(0.2)
+        poll(app, record.id, record.chain)
         return record.state == "finished"
 
-    wait(over, "the batch is finished")
+    wait(over, "the batch is finished", every=0.2)
 
 
 # In a process of its own
@@ -153,12 +199,20 @@ def flush_part() -> int:
 
 
 def fetch_part() -> int:
+    from batchq.config import settings
     from batchq.flow.fetch import fetch
     from batchq.journal import journal_of
+    from batchq.provider import provider_for
 
     app = ready()
     journal = journal_of(app)
     (record,) = journal.open_batches()
+    provider = provider_for(settings(app), "default")
+    file_id = provider.retrieve(record.provider_id).output_file_id
+    assert file_id is not None
+    idle = peak()
+    size = sum(len(line) + 1 for line in provider.rows(file_id))
+    say(f"  result file {size / MEGABYTE:.0f} MB; reading it alone grows {peak() - idle:.0f} MB")
     with growth("fetch"):
         fetch(app, record.id)
     assert not journal.open_batches()
@@ -170,10 +224,8 @@ def fetch_part() -> int:
 PARTS = {"flush": flush_part, "fetch": fetch_part}
 
 
-def ready() -> object:
+def ready() -> Celery[Any]:
     """The app in the state of a worker that has had something to do: imported, connected."""
-    import contextlib
-
     from batchq.config import settings
     from batchq.errors import ProviderNotFound
     from batchq.flow.rescue import rescue

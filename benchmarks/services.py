@@ -46,12 +46,14 @@ def program(argv: Sequence[str], *, log: Path) -> Iterator[subprocess.Popen[byte
         process.wait(30)
 
 
-def wait(condition: Callable[[], object], what: str, *, timeout: float = 300) -> None:
+def wait(
+    condition: Callable[[], object], what: str, *, timeout: float = 300, every: float = 0.01
+) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"after {timeout:g} s still not: {what}")
-        time.sleep(0.01)
+        time.sleep(every)
 
 
 def machine() -> str:

@@ -83,7 +83,7 @@ class Service:
         with suppress(ProcessLookupError):
             self._process.terminate()
 
-    def end(self, *, patience: float = 5) -> None:
+    def end(self, *, patience: float = 3) -> None:
         """Return when the process and all of its children are gone."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(patience)

@@ -36,6 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["OPENAI_API_KEY"] = harness.API_KEY
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[REDIS_PORT].release()
+    config.stash[EMULATOR_PORT].release()
+
+
 @pytest.fixture(autouse=True)
 def _leaves_nothing_running(request: pytest.FixtureRequest) -> Iterator[None]:
     mark = os.environ[harness.MARK] = uuid.uuid4().hex

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).parent.parent
 #: In the environment of every process that a test starts, directly or not.
-MARK = "BATCHQ_TEST_MARK"
+MARK = "PYTEST_MARK_OF_BATCHQ"
 #: Opens nothing: the emulator takes any key.
 API_KEY = "sk-test-opens-nothing"
 

@@ -6,12 +6,14 @@ the test; the rest runs as it is written.
 
 import re
 import shlex
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import yaml
@@ -35,17 +37,17 @@ class Compose:
     services: dict[str, Any]
     directory: Path
     ports: dict[str, ReservedPort]
-    running: dict[str, Process]
+    running: list[Process]
 
-    def start(self, name: str) -> None:
+    def start(self, name: str) -> Process:
         if name in self.ports:
             self.ports[name].release()
         words = [self.here(word) for word in shlex.split(self.services[name]["command"])]
-        words[0] = str(self.bin / words[0])
+        words[0] = shutil.which(words[0], path=self.path) or words[0]
         if name == "redis":
             words += ["--bind", "127.0.0.1", "--port", str(self.ports["redis"].number)]
             words += ["--set-proc-title", "no"]
-        self.running[name] = Process(
+        process = Process(
             words,
             name=name,
             log=self.directory / f"{name}.log",
@@ -53,30 +55,36 @@ class Compose:
             # Where the image has no volume it has the program.
             directory=self.directory if name == "redis" else ROOT,
         )
+        self.running.append(process)
+        return process
 
     def healthy(self, name: str) -> bool:
         kind, *words = self.services[name]["healthcheck"]["test"]
-        assert self.running[name].exit_code is None, f"{name} ended"
         words = [self.here(word) for word in words]
         check = subprocess.run(
             words[0] if kind == "CMD-SHELL" else words,
             shell=kind == "CMD-SHELL",
-            env={"PATH": f"{self.bin}:/usr/bin:/bin", **self.environment(name)},
+            env={"PATH": self.path, **self.environment(name)},
             cwd=ROOT,
             capture_output=True,
-            timeout=30,
+            timeout=5,
             check=False,
         )
         return check.returncode == 0
 
     def wait_until_healthy(self, name: str) -> None:
-        wait_until(lambda: self.healthy(name), description=f"{name} is healthy", timeout=60)
+        def healthy() -> bool:
+            for process in self.running:
+                assert process.exit_code is None, f"{process.name} ended with {process.exit_code}"
+            return self.healthy(name)
+
+        wait_until(healthy, description=f"{name} is healthy", timeout=60)
 
     def environment(self, name: str) -> dict[str, str]:
         """The service's own, and what Docker would add."""
         own = self.services[name].get("environment", {})
-        hostname = subprocess.check_output(["hostname"], text=True).strip()
-        return {key: self.here(value) for key, value in own.items()} | {"HOSTNAME": hostname}
+        name = socket.gethostname()
+        return {key: self.here(value) for key, value in own.items()} | {"HOSTNAME": name}
 
     def here(self, text: str) -> str:
         """A text of the file, for this machine."""
@@ -91,16 +99,15 @@ class Compose:
         )
 
     @property
-    def bin(self) -> Path:
+    def path(self) -> str:
         """Where the image's programs are: this Python's, and stand-ins for those of Redis."""
-        return self.directory / "bin"
+        return f"{self.directory / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin"
 
     def install(self) -> None:
-        self.bin.mkdir()
-        for program in ("python", "celery"):
-            (self.bin / program).symlink_to(Path(sys.executable).parent / program)
-        (self.bin / "redis-server").symlink_to(get_binary_path())
-        client = self.bin / "redis-cli"
+        programs = self.directory / "bin"
+        programs.mkdir()
+        (programs / "redis-server").symlink_to(get_binary_path())
+        client = programs / "redis-cli"
         client.write_text(REDIS_CLI.format(python=sys.executable, port=self.ports["redis"].number))
         client.chmod(0o755)
 
@@ -108,13 +115,14 @@ class Compose:
 @pytest.fixture
 def compose(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Compose]:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    compose = Compose(services, tmp_path, {name: ReservedPort() for name in PORTS}, {})
+    compose = Compose(services, tmp_path, {name: ReservedPort() for name in PORTS}, [])
     compose.install()
-    processes = request.node.stash[PROCESSES] = cast("list[Process]", [])
+    request.node.stash[PROCESSES] = compose.running
     yield compose
-    processes += compose.running.values()
-    for process in reversed(compose.running.values()):
+    for process in reversed(compose.running):
         process.stop()
+    for port in compose.ports.values():
+        port.release()
 
 
 def test_the_services_of_the_compose_file_work_together(compose: Compose) -> None:
@@ -141,9 +149,9 @@ def test_the_services_of_the_compose_file_work_together(compose: Compose) -> Non
 
 
 def test_a_health_check_fails_when_its_service_is_gone(compose: Compose) -> None:
-    compose.start("redis")
+    redis = compose.start("redis")
     compose.wait_until_healthy("redis")
-    compose.running["redis"].pause()
+    redis.pause()
     with pytest.raises(subprocess.TimeoutExpired):
         compose.healthy("redis")
 

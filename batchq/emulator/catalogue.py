@@ -199,6 +199,7 @@ RESULT_FILES = (
 WORLD = (
     _world("shuffled", "The rows of result files are not in the order of the lines. Usually on."),
     _world("list_lag", "A batch is in the list of batches only after `seconds`.", seconds=5),
+    _world("file_list_lag", "A file is in the list of files only after `seconds`.", seconds=5),
     _world("batches_per_hour", "Create answers 429 after `limit` batches an hour.", limit=2000),
     _world(
         "token_limit",

@@ -131,6 +131,27 @@ def check_options(fault: Fault, options: Mapping[str, Any]) -> None:
     times = options.get("times")
     if times is not None and not (is_integer(times) and times >= 0):
         raise Refusal(400, "'times' is a number of times, or null for always.")
+    for option, value in options.items():
+        _check_value(option, value, fault.defaults.get(option))
+
+
+def _check_value(option: str, value: Any, usual: Any) -> None:
+    """An option has the type of its usual value; counts of lines are counts."""
+    least = {"every": 1, "first": 0, "line": 1}.get(option)
+    if least is not None and value is not None and not (is_integer(value) and value >= least):
+        raise Refusal(400, f"'{option}' is a whole number, {least} or more.")
+    if isinstance(usual, bool) or not isinstance(usual, int | float | str):
+        fits = not isinstance(usual, bool) or isinstance(value, bool)
+    elif isinstance(usual, str):
+        fits = value is None or isinstance(value, str)
+    else:
+        fits = value is None or (_is_number(value) and value >= 0)
+    if not fits:
+        raise Refusal(400, f"'{option}' is of another type: usually it is {usual!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    return is_integer(value) or isinstance(value, float)
 
 
 def _default_times(fault: Fault, options: Mapping[str, Any]) -> int | None:

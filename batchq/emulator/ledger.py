@@ -78,7 +78,7 @@ class Ledger:
         entries = list(entries)
         self._database.executemany(
             f"INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET {ADD}",
-            [(entry.custom_id, *entry.numbers) for entry in entries],
+            [(_storable(entry.custom_id), *entry.numbers) for entry in entries],
         )
         self._add_totals("batch", entries)
 
@@ -88,8 +88,9 @@ class Ledger:
     def _add_totals(self, source: str, entries: list[Entry]) -> None:
         totals: dict[str, tuple[int, ...]] = {}
         for entry in entries:
-            so_far = totals.get(entry.model, (0, 0, 0, 0, 0))
-            totals[entry.model] = tuple(map(sum, zip(so_far, entry.numbers, strict=True)))
+            model = _storable(entry.model)
+            so_far = totals.get(model, (0, 0, 0, 0, 0))
+            totals[model] = tuple(map(sum, zip(so_far, entry.numbers, strict=True)))
         self._database.executemany(
             f"INSERT INTO totals VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET {ADD}",
             [(source, model, *numbers) for model, numbers in totals.items()],
@@ -132,6 +133,11 @@ class Ledger:
             custom_id: dict(zip(names, numbers, strict=True))
             for custom_id, *numbers in self._database.execute("SELECT * FROM lines")
         }
+
+
+def _storable(name: str) -> str:
+    """SQLite keeps no half of a surrogate pair, which JSON allows in a name."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def _bill(source: str, model: str, numbers: list[int]) -> JsonObject:

@@ -5,6 +5,7 @@ what the store says; all long work is done in short slices, so that calls are an
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -21,6 +22,8 @@ from batchq.emulator.shapes import JsonObject
 from batchq.emulator.store import Store
 from batchq.emulator.upstream import Upstream
 from batchq.emulator.validation import InvalidFile, Validation
+
+logger = logging.getLogger(__name__)
 
 RESULTS_LIVE = 30 * 86_400
 STREAMS = ("output", "error")
@@ -65,16 +68,25 @@ class Lifecycle:
         self._clock.stir()
 
     async def _drive(self, batch: Batch) -> None:
-        while not batch.terminal:
-            match batch.status:
-                case "validating":
-                    await self._validate(batch)
-                case "in_progress":
-                    await self._run(batch)
-                case "finalizing":
-                    await self._finalize(batch)
-                case _:
-                    await self._cancel(batch)
+        try:
+            while not batch.terminal:
+                await self._step(batch)
+        except Exception as error:
+            # A batch that nobody drives any more must not look as if it went on.
+            logger.exception("the emulator cannot go on with %s", batch.id)
+            self._fail(batch, InvalidFile("emulator_error", f"The emulator failed: {error!r}"))
+            self._store.save(batch)
+
+    async def _step(self, batch: Batch) -> None:
+        match batch.status:
+            case "validating":
+                await self._validate(batch)
+            case "in_progress":
+                await self._run(batch)
+            case "finalizing":
+                await self._finalize(batch)
+            case _:
+                await self._cancel(batch)
 
     # Faults
 

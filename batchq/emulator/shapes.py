@@ -43,9 +43,23 @@ def is_integer(value: Any) -> bool:
 
 def encode(value: Any) -> bytes:
     """Compact JSON on one line."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(
-        "utf-8", "surrogatepass"
-    )
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        # Half a surrogate pair can be said in JSON, but not in UTF-8.
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def decode(text: bytes) -> Any:
+    """Strict JSON: Python's NaN and Infinity are none. Raises ValueError for all that is wrong."""
+    try:
+        return json.loads(text.decode(), parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
 
 
 def identifier(prefix: str, size: int = 32) -> str:

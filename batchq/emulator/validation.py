@@ -1,12 +1,11 @@
 """Checks the input file of a batch, line by line: the first bad line fails the whole batch."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from batchq.emulator.faults import picks
-from batchq.emulator.shapes import JsonObject, as_object
+from batchq.emulator.shapes import JsonObject, as_object, decode
 from batchq.emulator.tokens import inputs_of, prompt_tokens
 
 MAX_LINES = 50_000
@@ -75,8 +74,8 @@ class Validation:
 
     def _parse(self, raw: bytes, number: int) -> JsonObject:
         try:
-            request = as_object(json.loads(raw.decode()))
-        except (ValueError, RecursionError):
+            request = as_object(decode(raw))
+        except ValueError:
             request = None
         if request is None:
             raise InvalidFile("invalid_json_line", MESSAGES["invalid_json_line"], None, number)

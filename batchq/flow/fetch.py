@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from batchq.config import settings
 from batchq.errors import ConfigurationError, ProviderError, ProviderNotFound
 from batchq.flow.resume import answer
-from batchq.flow.steps import Next, wake
+from batchq.flow.steps import Next, not_yet, wake
 from batchq.journal import BatchRecord, Journal, chunks, journal_of
 from batchq.lifecycle import (
     AskAgain,
@@ -50,6 +50,9 @@ def fetch(app: Celery[Any], batch_id: str) -> None:
     with journal.lease("batch", batch_id, config.batch_lease) as lease:
         record = journal.batch(batch_id)
         if lease is None or record is None or record.state != "finished":
+            return
+        if early := not_yet(app, batch_id):
+            wake(app, Next("fetch", (batch_id,), early))
             return
         fetching = _Fetching(app=app, record=record, lease=lease)
         try:

@@ -23,7 +23,7 @@ from batchq.errors import (
     ProviderUnauthorized,
 )
 from batchq.flow.resume import answer
-from batchq.flow.steps import Next, wake
+from batchq.flow.steps import Next, not_yet, wake
 from batchq.journal import BatchRecord, Journal, chunks, journal_of
 from batchq.lease import Lease
 from batchq.lifecycle import NO_LIMIT, is_due
@@ -39,6 +39,7 @@ __all__ = ["flush"]
 
 logger = logging.getLogger("batchq.flush")
 
+_NOW = timedelta(0)
 _LOOKS = 3
 """How often the provider's list is looked through before a batch counts as not created."""
 
@@ -122,6 +123,8 @@ class _Submission:
             record = self.journal.batch(self.batch_id)
             if lease is None or record is None or record.state not in {"sealed", "uploaded"}:
                 return None
+            if early := not_yet(self.app, self.batch_id):
+                return Next("flush", (self.batch_id,), early)
             try:
                 provider = provider_for(self.config, record.lane.account)
                 return self._submit(record, lease, provider)
@@ -168,9 +171,9 @@ class _Submission:
                     self.journal.close(record.id, lease, note="nobody waits for any of its prompts")
                     return None
                 # If we die after the upload, find_file above finds what we sent.
-                self._advance(lease, self.config.lease, upload_intent_at=self.journal.now())
+                self._advance(lease, _NOW, upload_intent_at=self.journal.now())
                 file_id = provider.upload(path, name=name, expires_after=self.config.file_expiry)
-        self._advance(lease, self.config.lease, state="uploaded", input_file_id=file_id)
+        self._advance(lease, _NOW, state="uploaded", input_file_id=file_id)
         return file_id
 
     def _write(self, record: BatchRecord, path: Path) -> bool:
@@ -212,7 +215,7 @@ class _Submission:
                 self._advance(lease, pause, looks=record.looks + 1)
                 return Next("flush", (record.id,), pause)
         # If we die after the create, find_batches above finds the batch by our id in its metadata.
-        self._advance(lease, self.config.lease, create_intent_at=now, looks=0)
+        self._advance(lease, _NOW, create_intent_at=now, looks=0)
         metadata = {"lane": record.lane.name[:512], "prompts": str(record.lines)}
         created = provider.create(
             file_id=file_id,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchq.config import settings
 from batchq.errors import ConfigurationError, ProviderError, ProviderNotFound
-from batchq.flow.steps import Next, wake
+from batchq.flow.steps import Next, not_yet, wake
 from batchq.journal import BatchRecord, journal_of
 from batchq.lease import Lease
 from batchq.lifecycle import Cancel, Fetch, Wait, after_poll, pause_between_polls
@@ -21,7 +21,6 @@ __all__ = ["poll"]
 
 logger = logging.getLogger("batchq.poll")
 
-_NEARLY = timedelta(milliseconds=500)
 _LOST_AFTER = 3
 """How often in a row a batch may be unknown to its provider before its prompts are asked again."""
 
@@ -32,8 +31,7 @@ def poll(app: Celery[Any], batch_id: str, chain: str) -> None:
     record = journal.batch(batch_id)
     if record is None or record.state != "submitted" or record.chain != chain:
         return
-    early = journal.due_in(batch_id)
-    if early > _NEARLY:
+    if early := not_yet(app, batch_id):
         wake(app, Next("poll", (batch_id, chain), early))
         return
     with journal.lease("batch", batch_id, config.batch_lease) as lease:
@@ -74,7 +72,7 @@ def _ask(app: Celery[Any], record: BatchRecord, lease: Lease) -> Next:
 def _take(
     app: Celery[Any], record: BatchRecord, lease: Lease, step: Wait | Fetch, fields: dict[str, Any]
 ) -> Next:
-    config, journal = settings(app), journal_of(app)
+    journal = journal_of(app)
     logger.info(
         "batch %s is %s",
         *(record.id, fields.get("status", "not known")),
@@ -84,5 +82,5 @@ def _take(
         journal.advance(record.id, lease, due=step.delay, **fields)
         return Next("poll", (record.id, record.chain), step.delay)
     fields |= {"state": "finished", "finished_at": journal.now(), "looks": 0}
-    journal.advance(record.id, lease, due=config.lease, **fields)
+    journal.advance(record.id, lease, due=timedelta(0), **fields)
     return Next("fetch", (record.id,))

@@ -36,22 +36,23 @@ def rescue(app: Celery[Any]) -> None:
 
 
 def _wake(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
+    step = Next(_VERBS.get(record.state, "fetch"), (record.id,))
+    chain = ""
+    if step.verb == "poll":
+        # A new chain: should the old one still be alive, it ends at its next poll.
+        chain = uuid.uuid4().hex
+        step = Next("poll", (record.id, chain))
+    if not journal.wake(record.id, chain=chain):
+        return
     logger.warning(
         "batch %s (%s) is late and is woken",
         *(record.id, record.state),
         extra={"action": "rescue", "batch": record.id},
     )
-    if record.state in {"sealed", "uploaded"}:
-        journal.woken(record.id)
-        wake(app, Next("flush", (record.id,)))
-    elif record.state == "submitted":
-        # A new chain: should the old one still be alive, it ends at its next poll.
-        chain = uuid.uuid4().hex
-        journal.woken(record.id, chain=chain)
-        wake(app, Next("poll", (record.id, chain)))
-    else:
-        journal.woken(record.id)
-        wake(app, Next("fetch", (record.id,)))
+    wake(app, step)
+
+
+_VERBS = {"sealed": "flush", "uploaded": "flush", "submitted": "poll"}
 
 
 def _not_final(app: Celery[Any], journal: Journal, task_ids: list[str]) -> list[str]:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from batchq.journal import journal_of
+
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["Next", "wake"]
+__all__ = ["Next", "not_yet", "wake"]
 
 LONGEST_COUNTDOWN = timedelta(seconds=30)
 """A Redis broker delivers a message twice that is held longer than its visibility timeout, so a
@@ -31,3 +33,12 @@ def wake(app: Celery[Any], step: Next | None) -> None:
         seconds = min(max(step.delay, timedelta(0)), LONGEST_COUNTDOWN).total_seconds()
         options: dict[str, Any] = {"countdown": seconds} if seconds else {}
         app.tasks[f"batchq.{step.verb}"].apply_async(step.args, **options)
+
+
+_NEARLY = timedelta(milliseconds=500)
+
+
+def not_yet(app: Celery[Any], batch_id: str) -> timedelta | None:
+    """How long a step on a batch is still to wait, where its message came before its time."""
+    early = journal_of(app).due_in(batch_id)
+    return early if early > _NEARLY else None

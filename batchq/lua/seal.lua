@@ -1,9 +1,8 @@
 -- Prompts leave their lane for a batch, in order, as far as the batch's limits allow.
 -- KEYS: 1 lane, 2 lane's totals, 3 lanes, 4 batch hash, 5 batch's prompts, 6 open batches,
 --       then the task hash of each candidate
--- ARGV: 1 batch id, 2 lane name, 3 max lines, 4 max bytes, 5 max inputs, 6 max tokens, 7 time for
---       the next step in ms,
---       8 time to live in ms, then for each candidate: custom id, number
+-- ARGV: 1 batch id, 2 lane name, 3 max lines, 4 max bytes, 5 max inputs, 6 max tokens,
+--       7 time to live in ms, then for each candidate: custom id, number
 -- Returns: {prompts moved, FULL or MORE}
 local lane, totals, batch, prompts = KEYS[1], KEYS[2], KEYS[4], KEYS[5]
 local batch_id = ARGV[1]
@@ -17,7 +16,7 @@ local time = redis.call("TIME")
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local moved, word = 0, "MORE"
 for index = 7, #KEYS do
-  local custom_id, number = ARGV[9 + 2 * (index - 7)], ARGV[10 + 2 * (index - 7)]
+  local custom_id, number = ARGV[8 + 2 * (index - 7)], ARGV[9 + 2 * (index - 7)]
   if redis.call("ZSCORE", lane, custom_id) then
     local size = redis.call("HMGET", KEYS[index], number .. ":bytes", number .. ":inputs",
       number .. ":tokens", number .. ":place")
@@ -62,8 +61,8 @@ if moved > 0 then
   redis.call("HSETNX", batch, "state", "sealed")
   redis.call("HSET", batch, "lines", sums[1], "bytes", sums[2], "inputs", sums[3],
     "tokens", sums[4])
-  redis.call("PEXPIRE", batch, ARGV[8])
-  redis.call("PEXPIRE", prompts, ARGV[8])
-  redis.call("ZADD", KEYS[6], now + ARGV[7], batch_id)
+  redis.call("PEXPIRE", batch, ARGV[7])
+  redis.call("PEXPIRE", prompts, ARGV[7])
+  redis.call("ZADD", KEYS[6], now, batch_id)
 end
 return { moved, word }

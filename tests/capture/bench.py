@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from celery import Celery, signals
+from celery.result import denied_join_result
 from celery.worker.request import Request
 
 from batchq import batched_llm_task
@@ -56,12 +57,19 @@ class Bench:
 
     def task(self, fun: Any = None, /, **options: Any) -> Any:
         """`@batched_llm_task` on this app, with or without options."""
-        decorate: Callable[[Any], Any] = batched_llm_task(app=self.app, **options)
+        # Celery gives the tasks of one app to all others, unless told not to.
+        decorate: Callable[[Any], Any] = batched_llm_task(app=self.app, shared=False, **options)
         return decorate if fun is None else decorate(fun)
+
+    def send(self, task: Any, *args: Any, **options: Any) -> Any:
+        """Send the task's message; returns its AsyncResult."""
+        # As in a worker, the result is not subscribed to: nothing here waits for it.
+        with denied_join_result():
+            return task.apply_async(args, **options)
 
     def run(self, task: Any, *args: Any) -> Any:
         """What the task returns after its whole journey; raises what it raises."""
-        result = task.delay(*args)
+        result = self.send(task, *args)
         self.deliver()
         while result.state == BATCHED:
             self.answer()
@@ -73,7 +81,7 @@ class Bench:
 
     def ask(self, task: Any, *args: Any) -> Any:
         """Run the task up to its first question; returns its AsyncResult."""
-        result = task.delay(*args)
+        result = self.send(task, *args)
         self.deliver()
         assert result.state == BATCHED, result.result
         return result
@@ -96,7 +104,6 @@ class Bench:
         flush(self.app, everything=True)
         for batch in self.journal.open_batches():
             flush(self.app, batch.id)
-        self.emulator.advance(timedelta(minutes=1))
         for batch in self.journal.open_batches():
             finished = functools.partial(self._is_finished, batch.id)
             wait_until(finished, description=f"{batch.id} is finished", every=0.005)
@@ -105,6 +112,8 @@ class Bench:
     def _is_finished(self, batch_id: str) -> bool:
         record = self.journal.batch(batch_id)
         assert record is not None
+        # A batch has several moments to wait for, one after the other.
+        self.emulator.advance(timedelta(minutes=1))
         poll(self.app, batch_id, record.chain)
         record = self.journal.batch(batch_id)
         return record is not None and record.state == "finished"
@@ -115,3 +124,5 @@ class Bench:
 
     def close(self) -> None:
         self.app.close()
+        for client in (self.app.backend.client, self.journal._redis):
+            client.connection_pool.disconnect()

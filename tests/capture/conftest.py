@@ -6,13 +6,20 @@ from typing import Any
 import pytest
 
 from tests.capture.bench import Bench
-from tests.harness import Emulator
+from tests.harness import Emulator, Server
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # Celery 5.6 stores results by a redis-py method that redis-py has given up; a worker would
     # only log it, but here its tracer runs in the process of the tests.
     config.addinivalue_line("filterwarnings", "ignore:Call to deprecated setex:DeprecationWarning")
+
+
+@pytest.fixture
+def server(_server: Server) -> Server:
+    """An empty Valkey server. Benches subscribe to no results, so none are left to collect."""
+    _server.client.flushall()
+    return _server
 
 
 @pytest.fixture

@@ -47,6 +47,8 @@ def test_a_client_is_captured(bench: Bench, name: str) -> None:
         return ask(client, text)
 
     assert bench.run(body, "hello") == body("hello")
+    if client._client is not before_any_task._client:
+        client.close()
     ledger = bench.emulator.ledger()
     assert (ledger["lines_known"], ledger["live_calls"]) == (1, 1)
 
@@ -148,7 +150,7 @@ def test_azure_by_the_openai_client_is_captured(
         return ask(client, text)
 
     assert bench.run(body, "hello") == body("hello")
-    assert [lane.endpoint for lane in lanes_of(bench)] == []
+    assert bench.emulator.ledger()["lines_known"] == 1
 
 
 def lanes_of(bench: Bench) -> list[Any]:
@@ -240,7 +242,7 @@ def test_outside_a_batched_body_calls_go_live(bench: Bench) -> None:
     def body(text: str) -> str:
         return ask(before_any_task, text)
 
-    @bench.app.task
+    @bench.app.task(shared=False)
     def plain(text: str) -> str:
         return ask(before_any_task, text)
 
@@ -248,7 +250,7 @@ def test_outside_a_batched_body_calls_go_live(bench: Bench) -> None:
     body("a call of the decorated function")
     body.apply(("eagerly",))
     assert bench.run(plain, "a plain task")
-    result = body.apply_async(("sent live",), headers={"batchq": "live"})
+    result = bench.send(body, "sent live", headers={"batchq": "live"})
     bench.deliver()
     assert result.state == "SUCCESS"
     assert bench.emulator.ledger()["live_calls"] == 5

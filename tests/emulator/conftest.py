@@ -17,36 +17,37 @@ def _leaves_nothing_running() -> None:
 
 
 @pytest.fixture(scope="session")
-def _fast() -> Iterator[Emulator]:
+def _fast() -> Iterator[Desk]:
     with running() as emulator:
-        yield emulator
+        made = desk(emulator)
+        with made.client:
+            yield made
 
 
 @pytest.fixture(scope="session")
-def _slow() -> Iterator[Emulator]:
+def _slow() -> Iterator[Desk]:
     with running(
         validate_seconds=HOUR, run_seconds=HOUR, finalize_seconds=HOUR, cancel_seconds=HOUR
     ) as emulator:
-        yield emulator
+        made = desk(emulator)
+        with made.client:
+            yield made
 
 
 @pytest.fixture
-def emulator(_fast: Emulator) -> Emulator:
-    _fast.reset()
+def api(_fast: Desk) -> Desk:
+    """Every state takes no time."""
+    _fast.emulator.reset()
     return _fast
 
 
 @pytest.fixture
-def api(emulator: Emulator) -> Iterator[Desk]:
-    made = desk(emulator)
-    with made.client:
-        yield made
+def emulator(api: Desk) -> Emulator:
+    return api.emulator
 
 
 @pytest.fixture
-def slow(_slow: Emulator) -> Iterator[Desk]:
+def slow(_slow: Desk) -> Desk:
     """Every state lasts an hour of the emulator's clock, which only moves by `advance`."""
-    _slow.reset()
-    made = desk(_slow)
-    with made.client:
-        yield made
+    _slow.emulator.reset()
+    return _slow

@@ -683,6 +683,16 @@ def test_list_lag(api: Desk) -> None:
     assert api.emulator.fired("list_lag") == 1
 
 
+def test_file_list_lag(api: Desk) -> None:
+    api.emulator.fault("file_list_lag", seconds=60)
+    file = api.upload(lines(1))
+    assert api.client.files.list().data == []
+    assert api.client.files.retrieve(file.id).id == file.id
+    api.emulator.advance(61)
+    assert len(api.client.files.list().data) == 1
+    assert api.emulator.fired("file_list_lag") == 1
+
+
 def test_batches_per_hour(api: Desk) -> None:
     api.emulator.fault("batches_per_hour", limit=1)
     api.create("file-1")
@@ -733,6 +743,25 @@ def test_an_unknown_fault_or_option_is_refused_in_words(api: Desk) -> None:
         api.emulator.fault("lunch")
     with pytest.raises(ValueError, match=r"takes no 'hour'\. It takes: seconds, times"):
         api.emulator.fault("list_lag", hour=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("rows_429", {"every": 0}),
+        ("rows_429", {"first": "two"}),
+        ("rows_429", {"times": -1}),
+        ("list_lag", {"seconds": "long"}),
+        ("cancel_midway", {"partial": "yes"}),
+        ("unknown_status", {"status": 7}),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(
+    api: Desk, name: str, options: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="'"):
+        api.emulator.fault(name, **options)
+    assert not api.emulator.faults()[name]["active"]
 
 
 def test_faults_come_from_the_command_line() -> None:

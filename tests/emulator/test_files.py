@@ -27,6 +27,10 @@ def test_an_upload_comes_back_byte_for_byte(api: Desk) -> None:
     assert api.raw(file.id) == content
 
 
+def test_a_name_may_be_unicode(api: Desk) -> None:
+    assert api.upload(b"{}", "Überlänge 1.jsonl").filename == "Überlänge 1.jsonl"
+
+
 def test_lines_are_not_checked_at_upload(api: Desk) -> None:
     assert api.upload(b"this is no JSON").status == "processed"
 

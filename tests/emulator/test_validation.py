@@ -41,6 +41,7 @@ GOOD = json.dumps(line("a")).encode() + b"\n"
         (b"\xef\xbb\xbf" + GOOD, ("invalid_json_line", None, 1)),
         (GOOD + b"[1]\n", ("invalid_json_line", None, 2)),
         (GOOD + b'{"custom_id": "\xff"}\n', ("invalid_json_line", None, 2)),
+        (b'{"custom_id": NaN}\n', ("invalid_json_line", None, 1)),
         (b"[" * 100_000 + b"\n", ("invalid_json_line", None, 1)),
         (GOOD + GOOD, ("duplicate_custom_id", "custom_id", 2)),
         (jsonl([line("a"), _without("custom_id")]), ("missing_required_parameter", "custom_id", 2)),

@@ -124,6 +124,7 @@ def chunks(completion: JsonObject, *, include_usage: bool) -> Iterator[JsonObjec
     head = {
         name: completion[name]
         for name in ("id", "created", "model", "service_tier", "system_fingerprint")
+        if name in completion
     } | {"object": "chat.completion.chunk"}
     usage = {"usage": None} if include_usage else {}
 
@@ -140,7 +141,7 @@ def chunks(completion: JsonObject, *, include_usage: bool) -> Iterator[JsonObjec
             yield chunk(index, {"content": piece})
         yield chunk(index, {}, choice["finish_reason"])
     if include_usage:
-        yield {**head, "choices": [], "usage": completion["usage"]}
+        yield {**head, "choices": [], "usage": completion.get("usage")}
 
 
 def pieces(text: str) -> list[str]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from batchq.emulator.answers.pattern import Unsupported, matching
@@ -34,7 +34,6 @@ _email = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _url = re.compile(r"https?://\S+")
 _date = re.compile(r"\d{4}-\d{2}-\d{2}")
 _capitalised = re.compile(r"\b[A-Z][a-z]+(?: [A-Z][a-z]+)+\b|(?<=[a-z,;] )[A-Z][a-z]+\b")
-_checker = FormatChecker()
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,9 @@ class Prepared:
 def _prepared(text: str) -> Prepared:
     schema = json.loads(text)
     Draft202012Validator.check_schema(schema)
-    return Prepared(schema, Draft202012Validator(schema, format_checker=_checker))
+    return Prepared(
+        schema, Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    )
 
 
 def instance(schema: JsonObject, *, text: str, seed: str) -> Any:
@@ -316,15 +317,24 @@ class Maker:
         low, high = self._bounds(schema, 1e-6) if bounded or not grade else (0.0, 1.0)
         step = schema.get("multipleOf")
         if step:
-            lowest, highest = math.ceil(low / step), math.floor(high / step)
-            made = (lowest + self._pick(path, max(1, highest - lowest + 1))) * step
-            return int(made) if is_integer(step) else round(made, 10)
+            return self._multiple(step, low, high, path)
         said = self._said(path, low, high)
         if said is not None:
             return said
         made = low + (high - low) * (self._pick(path, 99) + 1) / 100
         rounded = round(made, 2)
         return rounded if low <= rounded <= high else made
+
+    def _multiple(self, step: float, low: float, high: float, path: str) -> float:
+        lowest, highest = math.ceil(low / step), math.floor(high / step)
+        size = max(1, highest - lowest + 1)
+        start = self._pick(path, size)
+        for offset in range(min(size, 100)):
+            made = round((lowest + (start + offset) % size) * step, 10)
+            # 0.7 / 0.1 is not 7 in floating point, so not every multiple passes for one.
+            if (made / step).is_integer():
+                return int(made) if is_integer(step) else made
+        return lowest * step
 
 
 def _first(expression: re.Pattern[str], text: str, otherwise: str) -> str:

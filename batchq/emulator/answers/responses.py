@@ -122,8 +122,9 @@ def events(response: JsonObject) -> Iterator[JsonObject]:
             yield from _text_events(item, place)
         else:
             yield {"type": "response.output_item.added", **place, "item": item}
-            whole = {**place, "item_id": item["id"], "arguments": item["arguments"]}
-            yield {"type": "response.function_call_arguments.done", "name": item["name"], **whole}
+        if item["type"] == "function_call":
+            called = {"item_id": item["id"], "name": item["name"], "arguments": item["arguments"]}
+            yield {"type": "response.function_call_arguments.done", **place, **called}
         yield {"type": "response.output_item.done", **place, "item": item}
     ending = "completed" if response["status"] == "completed" else "incomplete"
     yield {"type": f"response.{ending}", "response": response}

@@ -1,7 +1,6 @@
 """What every call has: a request id, a key, errors in OpenAI's shape, and faults."""
 
 import asyncio
-import json
 from types import TracebackType
 from typing import Any, ClassVar
 
@@ -17,7 +16,7 @@ from batchq.emulator.problems import (
     wrong_type,
 )
 from batchq.emulator.service import Service
-from batchq.emulator.shapes import JsonObject, as_object, encode, identifier
+from batchq.emulator.shapes import JsonObject, as_object, decode, encode, identifier
 
 HTML = (
     "<!DOCTYPE html><html><head><title>{title}</title></head>"
@@ -96,8 +95,8 @@ class Handler(RequestHandler):
 
     def json_body(self) -> JsonObject:
         try:
-            body = json.loads(self.request.body or b"{}")
-        except (ValueError, RecursionError):
+            body = decode(self.request.body or b"{}")
+        except ValueError:
             raise unparseable_body() from None
         known = as_object(body)
         if known is None:

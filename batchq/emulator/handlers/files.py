@@ -149,11 +149,17 @@ class Files(ApiHandler):
 
     def _found(self) -> Iterator[StoredFile]:
         purpose = self.get_query_argument("purpose", None)
-        now = self.service.clock.now()
+        faults, now = self.service.faults, self.service.clock.now()
+        lag = faults.condition("file_list_lag")
+        newest = now if lag is None else now - float(lag["seconds"])
         for file_id in list(self.service.store.files):
             file = self.service.store.file(file_id, now=now, owner=self.owner)
-            if file is not None and purpose in (None, file.purpose):
+            if file is None or purpose not in (None, file.purpose):
+                continue
+            if file.created_at <= newest:
                 yield file
+            else:
+                faults.showed("file_list_lag")
 
 
 def listed(page: list[JsonObject], *, more: bool) -> JsonObject:
@@ -171,12 +177,8 @@ class OneFileHandler(ApiHandler):
         now = self.service.clock.now()
         file = self.service.store.file(file_id, now=now, owner=self.owner)
         if file is None:
-            self.count_expired(file_id)
             raise no_such_file(file_id)
         return file
-
-    def count_expired(self, file_id: str) -> None:
-        """Say of the fault `file_expired` that somebody has met it."""
 
 
 class OneFile(OneFileHandler):

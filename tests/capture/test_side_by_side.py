@@ -1,0 +1,212 @@
+"""Calls started side by side share one round, and a run that has asked waits however it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+import batchq
+from tests.capture.bench import Bench, ask, ask_async
+
+client = OpenAI()
+async_client = AsyncOpenAI()
+TEN = [f"question {number}" for number in range(10)]
+
+
+def in_ten_threads() -> list[str]:
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(lambda text: ask(client, text), TEN))
+
+
+def by_gather() -> list[str]:
+    return batchq.gather(*(lambda text=text: ask(client, text) for text in TEN))  # type: ignore[misc]
+
+
+async def by_asyncio_gather() -> list[str]:
+    return await asyncio.gather(*(ask_async(async_client, text) for text in TEN))
+
+
+async def by_async_gather() -> list[str]:
+    return await batchq.gather(*(ask_async(async_client, text) for text in TEN))
+
+
+async def in_a_task_group() -> list[str]:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(ask_async(async_client, text)) for text in TEN]
+    return [task.result() for task in tasks]
+
+
+async def three_at_a_time() -> list[str]:
+    semaphore = asyncio.Semaphore(3)
+
+    async def one(text: str) -> str:
+        async with semaphore:
+            return await ask_async(async_client, text)
+
+    return await asyncio.gather(*map(one, TEN))
+
+
+async def as_completed() -> list[str]:
+    tasks = [asyncio.create_task(ask_async(async_client, text)) for text in TEN]
+    return sorted([await task for task in asyncio.as_completed(tasks)])
+
+
+ALL_AT_ONCE: dict[str, Callable[[], Any]] = {
+    "asyncio.gather": by_asyncio_gather,
+    "TaskGroup": in_a_task_group,
+    "Semaphore": three_at_a_time,
+    "asyncio.as_completed": as_completed,
+    "batchq.gather": by_gather,
+    "batchq.gather of awaitables": by_async_gather,
+}
+
+
+@pytest.mark.parametrize("name", ALL_AT_ONCE)
+def test_ten_calls_side_by_side_are_one_round(bench: Bench, name: str) -> None:
+    call = ALL_AT_ONCE[name]
+
+    @bench.task
+    def body() -> list[str]:
+        called = call()
+        return asyncio.run(awaited(called)) if asyncio.iscoroutine(called) else called
+
+    result = bench.ask(body)
+    assert bench.waiting() == 10
+    bench.answer()
+    bench.deliver()
+    expected = [ask(client, text) for text in TEN]
+    assert result.result == (sorted(expected) if name == "asyncio.as_completed" else expected)
+    assert bench.emulator.ledger()["batches_created"] == 1
+
+
+async def awaited(given: Awaitable[Any]) -> Any:
+    return await given
+
+
+def test_a_pool_of_threads_takes_a_few_rounds(bench: Bench) -> None:
+    """An executor cancels what has not started when the first call ends; that is the next round."""
+
+    @bench.task
+    def body() -> list[str]:
+        return in_ten_threads()
+
+    assert bench.run(body) == [ask(client, text) for text in TEN]
+    ledger = bench.emulator.ledger()
+    assert ledger["lines_known"] == 10
+    assert ledger["duplicates"] == {}
+    assert ledger["batches_created"] <= 4
+
+
+def test_gather_asks_all_even_where_one_of_them_ends_with_a_group(bench: Bench) -> None:
+    """A capture inside a TaskGroup arrives as a group of exceptions; gather stopped at the first."""
+
+    def in_a_group(text: str) -> str:
+        async def grouped() -> str:
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(ask_async(async_client, text))
+            return task.result()
+
+        return asyncio.run(grouped())
+
+    @bench.task
+    def body() -> list[str]:
+        return batchq.gather(lambda: in_a_group("one"), lambda: in_a_group("two"))
+
+    bench.ask(body)
+    assert bench.waiting() == 2
+
+
+def test_gather_raises_an_error_once_all_were_asked(bench: Bench) -> None:
+    def fail() -> str:
+        raise LookupError("no such ticket")
+
+    @bench.task
+    def body() -> list[str]:
+        return batchq.gather(fail, lambda: ask(client, "one"), lambda: ask(client, "two"))
+
+    result = bench.ask(body)
+    assert bench.waiting() == 2
+    bench.answer()
+    bench.deliver()
+    assert isinstance(result.result, LookupError)
+
+
+def test_gather_is_a_plain_loop_elsewhere() -> None:
+    async def three() -> int:
+        return 3
+
+    async def gathered() -> list[int]:
+        return await batchq.gather(three(), three())
+
+    assert batchq.gather(lambda: 1, lambda: 2) == [1, 2]
+    assert batchq.gather() == []
+    assert asyncio.run(gathered()) == [3, 3]
+
+
+# However the body ends
+
+
+def swallow_everything(text: str) -> str:
+    try:
+        return ask(client, text)
+    except:  # noqa: E722 a body may do this
+        return "swallowed"
+
+
+def hide_in_results(text: str) -> list[Any]:
+    async def gathered() -> list[Any]:
+        return await asyncio.gather(ask_async(async_client, text), return_exceptions=True)
+
+    return [str(item) for item in asyncio.run(gathered())]
+
+
+def raise_on_the_way_out(text: str) -> str:
+    try:
+        return ask(client, text)
+    except BaseException as error:
+        raise RuntimeError("the connection is gone") from error
+
+
+def raise_in_finally(text: str) -> str:
+    worked = False
+    try:
+        answer = ask(client, text)
+        worked = True
+        return answer
+    finally:
+        if not worked:
+            raise RuntimeError("rolled back")
+
+
+def ask_in_a_thread_that_nobody_asks(text: str) -> str:
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(ask, client, text)
+        error = future.exception()
+    return future.result() if error is None else "not asked"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        swallow_everything,
+        hide_in_results,
+        raise_on_the_way_out,
+        raise_in_finally,
+        ask_in_a_thread_that_nobody_asks,
+    ],
+)
+def test_a_run_that_has_asked_waits_however_its_body_ended(
+    bench: Bench, end: Callable[[str], Any]
+) -> None:
+    @bench.task
+    def body(text: str) -> Any:
+        return end(text)
+
+    answer = bench.run(body, "hello")
+    assert answer in (ask(client, "hello"), [ask(client, "hello")])
+    assert bench.emulator.ledger()["lines_known"] == 1

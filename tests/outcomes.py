@@ -1,0 +1,105 @@
+"""A shared worker and beat, and what must be true after every journey they have made."""
+
+from __future__ import annotations
+
+import uuid
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+from celery.result import AsyncResult
+
+from batchq.journal import BatchRecord, Journal, journal_of
+from batchq.status import status
+from tests import harness
+from tests.apps import outcomes
+from tests.harness import Emulator, Stack, keys_without_end, wait_until
+from tests.journals import DOCUMENTED
+
+PATIENCE = 25.0
+
+
+@dataclass
+class World:
+    """One test's view of the stack: ask, wait, and hold the books against each other."""
+
+    stack: Stack
+    sent: list[AsyncResult[Any]] = field(default_factory=list["AsyncResult[Any]"])
+
+    @property
+    def emulator(self) -> Emulator:
+        return self.stack.emulator
+
+    @property
+    def journal(self) -> Journal:
+        return journal_of(outcomes.app)
+
+    def ask(self, count: int = 3) -> list[str]:
+        """Send some tasks; returns their texts."""
+        texts = [f"question {number} {uuid.uuid4().hex}" for number in range(count)]
+        self.sent += [outcomes.say.delay(text) for text in texts]
+        return texts
+
+    def results(self) -> list[dict[str, Any]]:
+        """What became of all that was asked, in order."""
+        return [result.get(timeout=PATIENCE) for result in self.sent]
+
+    def errors(self) -> list[tuple[str, int, str | None]]:
+        """The errors among the results."""
+        failed = [result for result in self.results() if "error" in result]
+        return [(one["error"], one["status"], one["code"]) for one in failed]
+
+    def batches(self) -> list[dict[str, str]]:
+        """The batches that are over, oldest first, as the journal has them."""
+        self.quiet()
+        records = self.journal.closed_batches(100)
+        raw = [self.journal._redis.hgetall(self.journal._batch(one.id)[0]) for one in records]
+        return [{k.decode(): v.decode() for k, v in one.items()} for one in reversed(raw)]
+
+    def open(self) -> list[BatchRecord]:
+        return self.journal.open_batches()
+
+    def quiet(self) -> None:
+        wait_until(self._is_quiet, description="nothing is under way", timeout=PATIENCE)
+
+    def _is_quiet(self) -> bool:
+        now = status(outcomes.app)
+        return not (now.waiting or now.batches or now.tasks_waiting or now.tasks_resuming)
+
+    def check(self, *, batches: int | None = None, repeated: int = 0) -> None:
+        """All resolved, nothing run twice but for ``repeated`` lines, nothing left behind."""
+        self.results()
+        self.quiet()
+        ledger = self.emulator.ledger()
+        asked = {f"{result.id}-0" for result in self.sent}
+        assert set(ledger["lines"]) <= asked
+        ran = [line["ok"] + line["failed"] for line in ledger["lines"].values()]
+        assert sum(times - 1 for times in ran) == repeated, ledger["lines"]
+        assert ledger["live_calls"] == 0
+        if batches is not None:
+            assert ledger["batches_created"] == batches
+        with redis.Redis.from_url(self.stack.server.url) as client:
+            assert keys_without_end(client, documented=DOCUMENTED) == []
+            found = [key for key, text in _texts(client) if harness.API_KEY.encode() in text]
+            assert found == []
+        for process in self.stack.processes:
+            assert harness.API_KEY not in process.output(), process.name
+            assert "Traceback" not in process.output(), process.name
+
+
+def _texts(client: Any) -> Iterator[tuple[bytes, bytes]]:
+    """Every key with all that it holds, uncompressed."""
+    read = {
+        b"string": lambda key: [client.get(key)],
+        b"hash": lambda key: [part for pair in client.hgetall(key).items() for part in pair],
+        b"list": lambda key: client.lrange(key, 0, -1),
+        b"set": client.smembers,
+        b"zset": lambda key: client.zrange(key, 0, -1),
+    }
+    for key in client.scan_iter(count=1000):
+        parts = read.get(client.type(key), lambda _: [])(key)
+        for part in [key, *parts]:
+            if part is not None:
+                yield key, zlib.decompress(part[1:]) if part[:2] == b"zx" else part

@@ -1,0 +1,559 @@
+"""Each transition of the journal on a real server: its words, done twice, done by a stranger."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from importlib import resources
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+
+from batchq.account import Limits
+from batchq.config import settings
+from batchq.journal import Entry, Journal
+from batchq.lease import Lease
+from batchq.lifecycle import NO_LIMIT
+from batchq.prompt import Lane
+from tests.harness import keys_without_end, wait_until
+from tests.journals import (
+    DOCUMENTED,
+    LANE,
+    capture,
+    chat,
+    claim,
+    ids,
+    message,
+    outcome,
+    outcomes,
+    prompt,
+)
+
+SECOND = timedelta(seconds=1)
+
+
+class Watched(Journal):
+    """A journal that remembers the keys it gave to its scripts."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.given: list[tuple[str, list[str]]] = []
+
+    def _run(self, script: str, keys: Sequence[str], args: Sequence[Any], on: Any = None) -> Any:
+        self.given.append((script, list(keys)))
+        return super()._run(script, keys, args, on)
+
+
+def make(redis_url: str, **options: Any) -> Watched:
+    app: Celery[Any] = Celery("journal", set_as_current=False)
+    app.conf.update(batchq_redis_url=redis_url, **options)
+    return Watched(redis.Redis.from_url(redis_url), settings(app))
+
+
+@pytest.fixture
+def journal(redis_url: str) -> Iterator[Watched]:
+    """An empty journal. After the test no key is left without an end but for the documented
+    ones, and all keys share one hash tag.
+    """
+    journal = make(redis_url)
+    yield journal
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        assert keys_without_end(client, documented=DOCUMENTED) == []
+        assert [key for key in client.scan_iter() if not key.startswith("{batchq}:")] == []
+    for script, keys in journal.given:
+        assert all(key.startswith("{batchq}:") for key in keys), script
+
+
+def sealed(
+    journal: Journal, batch_id: str = "b1", *, tokens: int = NO_LIMIT, **limits: Any
+) -> tuple[int, bool]:
+    return journal.seal(LANE, batch_id, limits=Limits(**limits), tokens=tokens)
+
+
+def held(journal: Journal, batch_id: str = "b1") -> Lease:
+    lease = Lease(journal.key("lease", "batch", batch_id), "the holder")
+    journal._redis.set(lease.key, lease.token, px=60_000)
+    return lease
+
+
+def record(journal: Journal, batch_id: str = "b1") -> Any:
+    found = journal.batch(batch_id)
+    assert found is not None
+    return found
+
+
+# claim
+
+
+def test_one_run_at_a_time(journal: Journal) -> None:
+    lease, first = claim(journal, "t")
+    assert first.word == "CLAIMED"
+    assert claim(journal, "t")[1].word == "BUSY"
+    again = journal.claim("t", token=lease.token, nesting=0, retries=0)
+    assert again.word == "CLAIMED", "the answer to its own claim was lost on the way"
+
+
+def test_a_task_that_waits_for_answers_is_not_run(journal: Journal) -> None:
+    asked = capture(journal)
+    assert claim(journal, asked.task_id)[1].word == "WAITING"
+
+
+def test_a_retry_that_was_sent_by_a_body_that_had_asked_waits_too(journal: Journal) -> None:
+    """A body asked, swallowed that, and retried: the retry ran while the prompts were out.
+
+    It asked them a second time, and the first answer let the task go on without the others.
+    """
+    asked = capture(journal, None, None)
+    assert claim(journal, asked.task_id, retries=1)[1].word == "WAITING"
+    assert journal.answer(LANE, [(one, outcome()) for one in asked.custom_ids])[-1] == "READY"
+    assert claim(journal, asked.task_id)[1].word == "CLAIMED"
+
+
+def test_a_run_that_has_ended_is_not_run_again(journal: Journal) -> None:
+    lease, _ = claim(journal, "t", retries=1)
+    assert journal.settle("t", token=lease.token, state="SUCCESS", final=True) == "SETTLED"
+    assert claim(journal, "t", retries=1)[1].word == "DONE"
+    assert claim(journal, "t", retries=0)[1].word == "DONE"
+
+
+def test_a_newer_run_waits_for_the_end_of_the_one_before(journal: Journal) -> None:
+    lease, _ = claim(journal, "t")
+    assert claim(journal, "t", retries=1)[1].word == "ENDING"
+    journal.settle("t", token=lease.token, state="RETRY", final=False)
+    assert claim(journal, "t", retries=1)[1].word == "CLAIMED"
+
+
+def test_a_run_that_died_is_taken_over(journal: Journal) -> None:
+    lease, _ = claim(journal, "t")
+    journal._redis.delete(lease.key)
+    other, taken = claim(journal, "t")
+    assert taken.word == "CLAIMED"
+    assert journal.settle("t", token=lease.token, state="SUCCESS", final=True) == "LOST"
+    assert journal.settle("t", token=other.token, state="SUCCESS", final=True) == "SETTLED"
+
+
+def test_a_claim_brings_what_is_known(journal: Journal) -> None:
+    asked = capture(journal, chat("a"), chat("b"))
+    journal.answer(LANE, [(asked.custom_ids[0], outcome("A")), (asked.custom_ids[1], outcome("B"))])
+    lease, claimed = claim(journal, asked.task_id)
+    assert [entry.outcome for entry in claimed.entries] == [outcome("A"), outcome("B")]
+    assert [entry.fingerprint for entry in claimed.entries] == [
+        each.fingerprint for each in asked.prompts
+    ]
+    assert claimed.next_number == 2
+    journal.note_step(asked.task_id, token=lease.token, name="step#1", value="5")
+    journal._redis.delete(lease.key)
+    assert claim(journal, asked.task_id)[1].steps == {"step#1": "5"}
+
+
+def test_a_replaced_task_begins_with_an_empty_journal(journal: Journal) -> None:
+    asked = capture(journal)
+    journal.answer(LANE, [(asked.custom_ids[0], outcome())])
+    lease = journal.task_lease(asked.task_id)
+    claimed = journal.claim(asked.task_id, token=lease.token, nesting=1, retries=0)
+    assert (claimed.word, claimed.entries) == ("CLAIMED", ())
+
+
+# capture
+
+
+def test_a_capture_puts_each_prompt_in_its_lane(journal: Journal) -> None:
+    other = Lane(account="default", endpoint="/v1/embeddings", model="text-embedding-3-small")
+    lease, _ = claim(journal, "t")
+    prompts = [
+        prompt("t", 0),
+        prompt("t", 1, lane=other, body=b'{"model":"m","input":"x"}', inputs=1),
+    ]
+    given: Any = {"token": lease.token, "message": message("t")}
+    given |= {"prompts": prompts, "next_number": 2}
+    assert journal.capture("t", **given) == "CAPTURED"
+    assert journal.capture("t", **given) == "ALREADY"
+    assert {(one.lane, one.prompts, one.bytes, one.tokens) for one in journal.lanes()} == {
+        (each.lane, 1, each.size, each.tokens) for each in prompts
+    }
+    assert journal.places(["t-0", "t-1"]) == ["lane", "lane"]
+    assert (journal.waiting_tasks(), journal.counters()) == (1, {"captured": 2})
+
+
+def test_a_run_that_was_taken_over_captures_nothing(journal: Journal) -> None:
+    lease, _ = claim(journal, "t")
+    journal._redis.delete(lease.key)
+    claim(journal, "t")
+    given: Any = {"message": message("t"), "prompts": [prompt("t")], "next_number": 1}
+    assert journal.capture("t", token=lease.token, **given) == "LOST"
+    assert journal.lanes() == []
+
+
+def test_a_run_whose_lease_ran_out_unnoticed_still_captures(journal: Journal) -> None:
+    lease, _ = claim(journal, "t")
+    journal._redis.delete(lease.key)
+    given: Any = {"message": message("t"), "prompts": [prompt("t")], "next_number": 1}
+    assert journal.capture("t", token=lease.token, **given) == "CAPTURED"
+
+
+# keep, note, settle
+
+
+def test_a_message_that_found_its_task_busy_is_kept(journal: Journal) -> None:
+    lease, _ = claim(journal, "t")
+    assert journal.keep("t", message=b"the second") == "KEPT"
+    assert journal.stuck(unclaimed_for=SECOND) == [], "the other run is alive"
+    journal._redis.delete(lease.key)
+    assert journal.stuck(unclaimed_for=SECOND) == ["t"]
+    assert journal.messages(["t"]) == [b"the second"]
+
+
+def test_nothing_is_kept_for_a_task_nobody_knows(journal: Journal) -> None:
+    assert journal.keep("t", message=b"x") == "GONE"
+
+
+def test_only_the_run_itself_notes(journal: Journal) -> None:
+    lease, _ = claim(journal, "t")
+    entry = Entry(number=0, endpoint="live", model="m", fingerprint="f", round=0, outcome=outcome())
+    assert journal.note_live("t", token=lease.token, entry=entry) == "NOTED"
+    assert journal.note_live("t", token="a stranger", entry=entry) == "LOST"
+    assert journal.note_step("t", token="a stranger", name="n", value="v") == "LOST"
+
+
+def test_settled_twice_is_settled_once(journal: Journal) -> None:
+    lease, _ = claim(journal, "t")
+    assert journal.settle("t", token=lease.token, state="SUCCESS", final=True) == "SETTLED"
+    before = journal._redis.hgetall(journal._task("t"))
+    assert journal.settle("t", token=lease.token, state="FAILURE", final=True) == "LOST"
+    assert journal._redis.hgetall(journal._task("t")) == before
+
+
+def test_a_retry_keeps_its_answers_but_for_those_it_asks_again(journal: Journal) -> None:
+    asked = capture(journal, None, None)
+    journal.answer(LANE, [(one, outcome(one)) for one in asked.custom_ids])
+    lease, _ = claim(journal, asked.task_id)
+    journal.settle(asked.task_id, token=lease.token, state="RETRY", final=False, ask_again=[1])
+    _, claimed = claim(journal, asked.task_id, retries=1)
+    assert [entry.number for entry in claimed.entries] == [0]
+    assert claimed.next_number == 2
+
+
+def test_a_settled_task_leaves_a_mark_and_no_more(journal: Journal) -> None:
+    asked = capture(journal)
+    journal.answer(LANE, [(asked.custom_ids[0], outcome())])
+    lease, _ = claim(journal, asked.task_id)
+    journal.settle(asked.task_id, token=lease.token, state="SUCCESS", final=True)
+    left = journal._redis.hgetall(journal._task(asked.task_id))
+    assert left == {b"nesting": b"0", b"retries": b"0", b"done": b"SUCCESS"}
+    assert not journal._redis.exists(journal._bodies(asked.task_id))
+    assert (journal.waiting_tasks(), journal.resuming_tasks()) == (0, 0)
+
+
+def test_a_mark_that_is_kept_for_no_time_at_all_goes(redis_url: str, journal: Journal) -> None:
+    hasty = make(redis_url, batchq_keep_done=0.001)
+    lease, _ = claim(hasty, "t")
+    hasty.settle("t", token=lease.token, state="SUCCESS", final=True)
+    wait_until(lambda: not hasty._redis.exists(hasty._task("t")), description="the mark is gone")
+
+
+# leases
+
+
+def test_a_lease_is_held_by_one(journal: Journal) -> None:
+    with journal.lease("batch", "b", SECOND) as lease:
+        assert lease is not None
+        with journal.lease("batch", "b", SECOND) as second:
+            assert second is None
+        assert journal.renew([lease, Lease(lease.key, "a stranger")], SECOND) == [True, False]
+    with journal.lease("batch", "b", SECOND) as third:
+        assert third is not None
+
+
+def test_a_lease_is_renewed_while_it_is_held(journal: Journal) -> None:
+    short = timedelta(milliseconds=300)
+    with journal.lease("batch", "b", short) as lease:
+        assert lease is not None
+        until = journal.now() + 900
+        wait_until(lambda: journal.now() > until, description="three leases have passed")
+        assert journal._redis.get(lease.key) == lease.token.encode()
+
+
+def test_a_stranger_does_not_release(journal: Journal) -> None:
+    lease = held(journal)
+    assert journal._word("release", [lease.key], ["a stranger"]) == "LOST"
+    assert journal._word("release", [lease.key], [lease.token]) == "RELEASED"
+    assert journal._word("release", [lease.key], [lease.token]) == "LOST"
+
+
+def test_the_rightful_run_gets_its_lease_back(journal: Journal) -> None:
+    """It ran out while Redis was away: as long as nobody has claimed, the run is still its own."""
+    lease, _ = claim(journal, "t")
+    journal._redis.delete(lease.key)
+    assert journal.renew([lease], SECOND) == [True]
+    other = Lease(lease.key, "a stranger", owner=lease.owner)
+    journal._redis.delete(lease.key)
+    assert journal.renew([other], SECOND) == [False]
+
+
+# seal
+
+
+def test_a_lane_is_sealed_in_the_order_it_was_asked(journal: Journal) -> None:
+    first = capture(journal, *[chat(f"{number}") for number in range(9)])
+    assert sealed(journal) == (9, False)
+    assert list(journal.prompts_of("b1")) == first.custom_ids
+    assert journal.prompt_at("b1", 1) == first.custom_ids[0]
+    assert journal.prompt_at("b1", 10) is None
+    assert journal.lanes() == []
+    assert set(journal.places(first.custom_ids)) == {"batch:b1"}
+    known = record(journal)
+    assert (known.state, known.lines, known.lane) == ("sealed", 9, LANE)
+    assert known.bytes == sum(each.size for each in first.prompts)
+    assert sealed(journal) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("limits", "moved"),
+    [({"lines": 2}, 2), ({"bytes": 608}, 2), ({"embedding_inputs": 9}, 3), ({"tokens": 49}, 4)],
+)
+def test_a_batch_is_full_at_each_of_its_limits(
+    journal: Journal, limits: dict[str, Any], moved: int
+) -> None:
+    body = chat("x" * 20)
+    asked = [capture(journal, body, inputs=3, tokens=12) for _ in range(6)]
+    assert asked[0].prompts[0].size == 203
+    assert sealed(journal, **limits) == (moved, True)
+    (left,) = journal.lanes()
+    assert (left.prompts, left.tokens) == (6 - moved, 12 * (6 - moved))
+
+
+def test_the_first_prompt_of_a_batch_always_goes(journal: Journal) -> None:
+    capture(journal, tokens=1_000)
+    assert sealed(journal, tokens=1) == (1, False)
+
+
+def test_a_prompt_whose_task_is_forgotten_is_not_asked(journal: Journal) -> None:
+    gone, stays = capture(journal), capture(journal)
+    journal._redis.delete(journal._task(gone.task_id), journal._bodies(gone.task_id))
+    assert sealed(journal) == (1, False)
+    assert list(journal.prompts_of("b1")) == stays.custom_ids
+    assert journal.lanes() == []
+
+
+def test_an_answered_prompt_is_not_asked_again(journal: Journal) -> None:
+    """An answer that was given past the lane left its prompt there, and it was paid for twice."""
+    asked = capture(journal, None, None)
+    elsewhere = Lane(account="default", endpoint="/v1/responses", model="other")
+    journal.answer(elsewhere, [(asked.custom_ids[0], outcome("first"))])
+    assert sealed(journal) == (1, False)
+    assert list(journal.prompts_of("b1")) == asked.custom_ids[1:]
+    assert journal.places(asked.custom_ids) == ["answered", "batch:b1"]
+    assert journal._redis.hgetall(journal._lane(LANE)[1]) == {}
+
+
+# requeue
+
+
+def test_unanswered_prompts_go_back_where_they_were(journal: Journal) -> None:
+    first, later = capture(journal, task_id="a"), capture(journal, task_id="b")
+    sealed(journal, lines=1)
+    assert journal.requeue(record(journal), first.custom_ids, use_attempt=True) == {
+        first.custom_ids[0]: "REQUEUED"
+    }
+    assert journal.requeue(record(journal), first.custom_ids, use_attempt=True) == {
+        first.custom_ids[0]: "ELSEWHERE"
+    }
+    sealed(journal, "b2")
+    assert list(journal.prompts_of("b2")) == ids([first, later])
+
+
+def test_attempts_run_out(journal: Journal) -> None:
+    asked = capture(journal)
+    words: list[str] = []
+    for number in range(3):
+        sealed(journal, f"b{number}")
+        words += journal.requeue(
+            record(journal, f"b{number}"), asked.custom_ids, use_attempt=True
+        ).values()
+    assert words == ["REQUEUED", "REQUEUED", "EXHAUSTED"]
+
+
+def test_a_requeue_that_uses_no_attempt_goes_on_for_ever(journal: Journal) -> None:
+    asked = capture(journal)
+    for number in range(5):
+        sealed(journal, f"b{number}")
+        words = journal.requeue(record(journal, f"b{number}"), asked.custom_ids, use_attempt=False)
+        assert set(words.values()) == {"REQUEUED"}
+
+
+def test_one_attempt_is_one_batch(redis_url: str, journal: Journal) -> None:
+    strict = make(redis_url, batchq_max_attempts=1)
+    asked = capture(strict)
+    sealed(strict)
+    words = strict.requeue(record(strict), asked.custom_ids, use_attempt=True)
+    assert set(words.values()) == {"EXHAUSTED"}
+
+
+# answer
+
+
+def test_the_first_outcome_stands_and_the_last_one_frees_the_task(journal: Journal) -> None:
+    asked = capture(journal, None, None)
+    one, two = asked.custom_ids
+    sealed(journal)
+    assert journal.answer(LANE, [(one, outcome("first"))]) == ["ANSWERED"]
+    assert journal.answer(LANE, [(one, outcome("second"))]) == ["ALREADY"]
+    assert journal.resuming_tasks() == 0
+    assert journal.answer(LANE, [(two, outcome("other"))]) == ["READY"]
+    assert (journal.waiting_tasks(), journal.resuming_tasks()) == (0, 1)
+    assert outcomes(journal, asked) == [outcome("first"), outcome("other")]
+    assert journal.messages([asked.task_id]) == [message(asked.task_id)]
+    assert journal.counters() == {"captured": 2, "answered": 2}
+
+
+def test_nobody_asks_this(journal: Journal) -> None:
+    assert journal.answer(LANE, [("nobody-0", outcome())]) == ["UNKNOWN"]
+
+
+def test_a_late_answer_saves_the_second_asking(journal: Journal) -> None:
+    asked = capture(journal)
+    sealed(journal)
+    journal.requeue(record(journal), asked.custom_ids, use_attempt=True)
+    assert journal.answer(LANE, [(asked.custom_ids[0], outcome())]) == ["READY"]
+    assert sealed(journal, "b2") == (0, False)
+    assert journal.lanes() == []
+
+
+# tasks on their way back
+
+
+def test_a_message_that_was_sent_is_not_sent_again_at_once(journal: Journal) -> None:
+    asked = capture(journal)
+    journal.answer(LANE, [(asked.custom_ids[0], outcome())])
+    assert journal.stuck(unclaimed_for=SECOND) == [asked.task_id], "it was never sent"
+    journal.sent([asked.task_id])
+    assert journal.stuck(unclaimed_for=SECOND) == []
+    assert journal.stuck(unclaimed_for=timedelta(milliseconds=-1)) == [asked.task_id]
+
+
+def test_sent_of_a_task_that_is_gone_writes_nothing(journal: Journal) -> None:
+    journal.sent(["nobody"])
+    assert journal._redis.keys("*") == []
+
+
+def test_a_run_that_died_with_its_answers_is_stuck(journal: Journal) -> None:
+    asked = capture(journal)
+    journal.answer(LANE, [(asked.custom_ids[0], outcome())])
+    journal.sent([asked.task_id])
+    lease, _ = claim(journal, asked.task_id)
+    assert journal.stuck(unclaimed_for=SECOND) == []
+    journal._redis.delete(lease.key)
+    assert journal.stuck(unclaimed_for=SECOND) == [asked.task_id]
+
+
+# drop
+
+
+def test_a_dropped_task_takes_its_prompts_along(journal: Journal) -> None:
+    gone, stays = capture(journal, None, None), capture(journal)
+    journal.drop(gone.task_id)
+    (lane,) = journal.lanes()
+    assert (lane.prompts, lane.bytes) == (1, stays.prompts[0].size)
+    assert lane.tokens == stays.prompts[0].tokens
+    assert journal.waiting_tasks() == 1
+    journal.drop(stays.task_id)
+    assert not journal._redis.exists(*journal._lane(LANE))
+    assert journal.answer(LANE, [(gone.custom_ids[0], outcome())]) == ["UNKNOWN"]
+
+
+def test_a_dropped_task_does_not_run_again(journal: Journal) -> None:
+    """Rescue dropped a finished task with its mark; a third delivery ran it, and paid, again."""
+    asked = capture(journal)
+    journal.drop(asked.task_id)
+    journal.drop(asked.task_id)
+    assert claim(journal, asked.task_id)[1].word == "DONE"
+    journal.drop("nobody")
+
+
+# batches
+
+
+def test_only_the_holder_of_the_lease_advances_and_closes_a_batch(journal: Journal) -> None:
+    capture(journal)
+    sealed(journal)
+    lease, stranger = held(journal), Lease(journal.key("lease", "batch", "b1"), "a stranger")
+    assert journal.advance("b1", stranger, due=SECOND, state="uploaded") == "LOST"
+    assert record(journal).state == "sealed"
+    assert journal.advance("b1", lease, due=timedelta(minutes=1), state="uploaded") == "ADVANCED"
+    assert record(journal).state == "uploaded"
+    assert timedelta(seconds=50) < journal.due_in("b1") <= timedelta(minutes=1)
+    assert journal.open_batches(overdue=timedelta(0)) == []
+    assert journal.close("b1", stranger) == "LOST"
+    assert journal.close("b1", lease, status="completed") == "CLOSED"
+    assert journal.close("b1", lease, status="completed") == "LOST"
+    assert journal.open_batches() == []
+    assert [(one.id, one.state) for one in journal.closed_batches(5)] == [("b1", "closed")]
+
+
+def test_a_late_batch_is_woken_once_in_a_while(journal: Journal) -> None:
+    capture(journal)
+    sealed(journal)
+    late = wait_until(
+        lambda: journal.open_batches(overdue=timedelta(milliseconds=50)), description="it is late"
+    )
+    assert [one.id for one in late] == ["b1"]
+    assert journal.wake("b1", chain="new")
+    assert not journal.wake("b1", chain="newer")
+    assert record(journal).chain == "new"
+    assert journal.due_in("b1") <= timedelta(0), "the step that is woken is due now"
+
+
+def test_the_lines_of_a_batch_are_its_bodies(journal: Journal) -> None:
+    long = chat("long " * 500)
+    asked = capture(journal, chat("short"), long)
+    gone = capture(journal)
+    sealed(journal)
+    journal._redis.delete(journal._bodies(gone.task_id))
+    lines = list(journal.lines(record(journal)))
+    assert [custom_id for custom_id, _ in lines] == asked.custom_ids
+    assert [len(line) for _, line in lines] == [each.size for each in asked.prompts]
+    assert long in lines[1][1]
+    assert list(journal.prompts_of("b1")) == asked.custom_ids
+
+
+# limits
+
+
+def test_a_limit_is_of_an_account_and_a_model(journal: Journal) -> None:
+    labelled = Lane(account=LANE.account, endpoint="/v1/responses", model=LANE.model, label="x")
+    other = Lane(account="other", endpoint=LANE.endpoint, model=LANE.model)
+    journal.learn_limit(LANE, 500)
+    assert [journal.learned_limit(lane) for lane in (LANE, labelled, other)] == [500, 500, None]
+    capture(journal, tokens=70)
+    sealed(journal)
+    assert [journal.queued_tokens(lane) for lane in (LANE, labelled, other)] == [70, 70, 0]
+
+
+def test_a_lane_pauses_for_a_while(journal: Journal) -> None:
+    assert not journal.paused(LANE)
+    journal.pause(LANE, timedelta(milliseconds=200))
+    assert journal.paused(LANE)
+    wait_until(lambda: not journal.paused(LANE), description="the lane goes on")
+
+
+# The scripts themselves
+
+
+@pytest.mark.parametrize(
+    "name", sorted(file.name for file in resources.files("batchq.lua").iterdir())
+)
+def test_a_script_makes_no_key_of_its_own(journal: Journal, name: str) -> None:
+    """A key that is not in KEYS lies in a slot of its own on a cluster."""
+    if not name.endswith(".lua"):
+        return
+    text = resources.files("batchq.lua").joinpath(name).read_text()
+    keys = re.findall(r"redis\.call\(\"[A-Z]+\",?\s*([^,)]*)", text)
+    assert [key for key in keys if '"' in key or ".." in key] == []
+    for word in ("KEYS", "SCAN", "unpack(", "os.time"):
+        assert f'"{word}"' not in text
+    assert text.startswith("-- ")
+    assert "-- KEYS:" in text
+    assert "-- Returns:" in text

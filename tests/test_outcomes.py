@@ -1,0 +1,288 @@
+"""Whatever comes back, every task ends right: one whole journey for each thing that goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.harness import Stack
+from tests.outcomes import World
+
+APP = "tests.apps.outcomes"
+
+
+@pytest.fixture(scope="module")
+def _running(shared_stack: Stack) -> Stack:
+    shared_stack.worker(APP)
+    shared_stack.beat(APP)
+    return shared_stack
+
+
+@pytest.fixture
+def world(_running: Stack) -> Iterator[World]:
+    """A worker and a beat that run already, on an empty Redis and an emulator as new."""
+    world = World(_running)
+    world.quiet()
+    _running.redis.flushall()
+    _running.emulator.reset()
+    yield world
+    for result in world.sent:
+        result.forget()
+
+
+def test_answers(world: World) -> None:
+    world.ask(5)
+    assert world.errors() == []
+    assert len({result["answer"] for result in world.results()}) == 5
+    world.check(batches=1)
+    (batch,) = world.batches()
+    assert (batch["status"], batch["answered"], batch["lines"]) == ("completed", "5", "5")
+
+
+# A line fails
+
+
+def test_a_line_that_is_refused_is_its_task_s_own_error(world: World) -> None:
+    world.emulator.fault("line_error", first=1, code="invalid_value")
+    world.ask(3)
+    assert world.errors() == [("BadRequestError", 400, "invalid_value")]
+    world.check(batches=1)
+
+
+def test_an_error_is_raised_once(world: World) -> None:
+    """The SDK's own retries do not set in: the answer will not change."""
+    world.emulator.fault("line_error", every=1, status=422)
+    (text,) = world.ask(1)
+    assert world.errors() == [("UnprocessableEntityError", 422, "invalid_value")]
+    assert world.stack.processes[0].output().count(f"raised for {text}") == 1
+    world.check(batches=1)
+
+
+def test_all_lines_fail_and_there_is_no_output_file(world: World) -> None:
+    world.emulator.fault("all_lines_fail")
+    world.ask(3)
+    assert world.errors() == [("BadRequestError", 400, "invalid_value")] * 3
+    world.check(batches=1)
+
+
+@pytest.mark.parametrize("fault", ["rows_429", "rows_500", "rows_503"])
+def test_what_the_sdk_would_retry_is_asked_again(world: World, fault: str) -> None:
+    world.emulator.fault(fault, first=1)
+    world.ask(3)
+    assert world.errors() == []
+    world.check(batches=2, repeated=1)
+
+
+def test_a_rate_limit_that_does_not_end_is_the_sdk_s_error(world: World) -> None:
+    world.emulator.fault("rows_429", every=1, times=None)
+    world.ask(2)
+    assert world.errors() == [("RateLimitError", 429, "rate_limit_exceeded")] * 2
+    world.check(batches=3, repeated=4)
+
+
+# A line does not run, or its row is not there
+
+
+def test_what_a_batch_had_no_time_for_is_asked_again(world: World) -> None:
+    world.emulator.fault("partial_expiry", at=0.5)
+    world.ask(4)
+    assert world.errors() == []
+    world.check(batches=2)
+    assert [batch["status"] for batch in world.batches()] == ["expired", "completed"]
+
+
+def test_a_prompt_that_never_gets_its_time_ends_with_an_error(world: World) -> None:
+    world.emulator.fault("partial_expiry", at=0, times=None)
+    world.ask(2)
+    assert world.errors() == [("InternalServerError", 504, "batch_expired")] * 2
+    world.check(batches=3)
+
+
+def test_what_someone_cancelled_is_asked_again(world: World) -> None:
+    world.emulator.fault("cancel_midway", at=0.5)
+    world.ask(4)
+    assert world.errors() == []
+    world.check(batches=2)
+
+
+def test_answers_that_a_cancel_withheld_are_asked_again(world: World) -> None:
+    world.emulator.fault("cancel_midway", at=0.5, partial=False)
+    world.ask(4)
+    assert world.errors() == []
+    world.check(batches=2, repeated=2)
+
+
+def test_a_prompt_that_is_cancelled_each_time_ends_with_an_error(world: World) -> None:
+    world.emulator.fault("cancel_midway", at=0, times=None)
+    world.ask(2)
+    assert world.errors() == [("InternalServerError", 503, "batch_cancelled")] * 2
+    world.check(batches=3)
+
+
+@pytest.mark.parametrize(
+    ("fault", "repeated"),
+    [("missing_rows", 1), ("corrupt_row", 1), ("null_response", 1), ("status_code_zero", 1)],
+)
+def test_a_line_without_an_answer_is_asked_again(world: World, fault: str, repeated: int) -> None:
+    world.emulator.fault(fault, first=1)
+    world.ask(3)
+    assert world.errors() == []
+    world.check(batches=2, repeated=repeated)
+
+
+def test_a_last_line_that_is_cut_is_asked_again(world: World) -> None:
+    world.emulator.fault("truncated_last_line")
+    world.ask(3)
+    assert world.errors() == []
+    world.check(batches=2, repeated=1)
+
+
+# Rows that are too many, or odd
+
+
+def test_a_row_that_comes_twice_counts_once(world: World) -> None:
+    world.emulator.fault("duplicate_rows", every=1)
+    world.ask(3)
+    assert world.errors() == []
+    world.check(batches=1)
+    (batch,) = world.batches()
+    assert (batch["answered"], batch["already"]) == ("3", "3")
+
+
+def test_a_success_stands_against_an_error_for_the_same_line(world: World) -> None:
+    world.emulator.fault("conflicting_duplicate", every=1)
+    world.ask(3)
+    assert world.errors() == []
+    world.check(batches=1)
+
+
+@pytest.mark.parametrize("stranger", ["nobody-asked-this", "nobody-0", "", "é-7", "x" * 300])
+def test_a_row_nobody_asked_for_is_counted_and_no_more(world: World, stranger: str) -> None:
+    world.emulator.fault("unknown_custom_id", custom_id=stranger)
+    world.ask(2)
+    assert world.errors() == []
+    world.check(batches=1 if stranger else None, repeated=0)
+    batch = world.batches()[0]
+    assert batch["unknown" if stranger else "unreadable"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [
+        ("blank_lines", {}),
+        ("no_trailing_newline", {}),
+        ("huge_row", {"bytes": 2_000_000}),
+        ("empty_string_file_ids", {}),
+        ("zero_byte_files", {}),
+        ("uppercase_status", {}),
+        ("null_counts", {}),
+        ("unknown_status", {"polls": 3}),
+        ("completed_before_files", {"seconds": 0.5}),
+        ("content_404_once", {}),
+        ("content_502", {}),
+        ("content_cut", {"at": 0.5}),
+        ("content_cut", {"at": 0}),
+        ("retrieve_404", {}),
+        ("retrieve_500", {"times": 2}),
+        ("html_instead_of_json", {"call": "retrieve"}),
+        ("call_drop_after", {"call": "retrieve"}),
+        ("call_error", {"call": "delete_file", "status": 500, "times": 3}),
+    ],
+)
+def test_what_changes_nothing(world: World, fault: str, options: dict[str, Any]) -> None:
+    world.emulator.fault(fault, **options)
+    world.ask(3)
+    assert world.errors() == []
+    assert world.emulator.fired(fault), "the fault was met"
+    world.check(batches=1)
+
+
+# The batch as a whole
+
+
+def test_files_that_never_come_are_asked_for_again(world: World) -> None:
+    world.emulator.fault("missing_output_file_id")
+    world.ask(2)
+    assert world.errors() == []
+    world.check(batches=2, repeated=2)
+
+
+def test_files_that_are_gone_are_asked_for_again(world: World) -> None:
+    world.emulator.fault("file_expired")
+    world.ask(2)
+    assert world.errors() == []
+    world.check(batches=2, repeated=2)
+
+
+def test_a_batch_that_vanishes_is_asked_again(world: World) -> None:
+    world.emulator.fault("batch_404")
+    world.ask(2)
+    assert world.errors() == []
+    world.check(batches=2)
+
+
+@pytest.mark.parametrize(
+    ("fault", "repeated"),
+    [("stuck_validating", 0), ("stuck_in_progress", 0), ("stuck_finalizing", 2)],
+)
+def test_a_stuck_batch_is_cancelled_and_asked_again(
+    world: World, fault: str, repeated: int
+) -> None:
+    world.emulator.fault(fault)
+    world.ask(2)
+    assert world.errors() == []
+    world.check(batches=2, repeated=repeated)
+    assert [batch["status"] for batch in world.batches()] == ["cancelled", "completed"]
+
+
+@pytest.mark.parametrize("line", [1, 2, 4])
+def test_a_bad_line_fails_alone(world: World, line: int) -> None:
+    """Its neighbours go again, and have all their attempts still."""
+    world.emulator.fault("invalid_line", line=line, code="invalid_json_line")
+    world.ask(4)
+    assert world.errors() == [("BadRequestError", 400, "invalid_json_line")]
+    world.check(batches=2)
+    assert world.emulator.ledger()["lines_known"] == 3
+
+
+def test_more_bad_lines_than_there_are_attempts_fail_alone(world: World) -> None:
+    world.emulator.fault("invalid_line", line=1, times=4)
+    world.ask(6)
+    assert world.errors() == [("BadRequestError", 400, "invalid_json_line")] * 4
+    world.check(batches=5)
+
+
+def test_a_line_number_that_is_not_in_the_file_uses_up_attempts(world: World) -> None:
+    world.emulator.fault("invalid_line", line=1, times=None)
+    world.ask(3)
+    assert world.errors() == [("BadRequestError", 400, "invalid_json_line")] * 3
+    world.check(batches=3)
+
+
+def test_an_unknown_model_is_every_prompt_s_own_error(world: World) -> None:
+    world.emulator.fault("model_not_found")
+    world.ask(3)
+    assert world.errors() == [("NotFoundError", 404, "model_not_found")] * 3
+    world.check(batches=1)
+
+
+def test_a_full_queue_is_waited_for(world: World) -> None:
+    """More refusals than there are attempts, and no prompt fails."""
+    world.emulator.fault("token_limit_exceeded", times=4)
+    world.ask(3)
+    assert world.errors() == []
+    world.check()
+    assert [batch["status"] for batch in world.batches()][:4] == ["failed"] * 4
+
+
+def test_the_limit_is_learned_and_the_next_batches_are_smaller(world: World) -> None:
+    world.emulator.fault("token_limit", limit=60)
+    world.ask(6)
+    assert world.errors() == []
+    world.check()
+    refused, *rest = world.batches()
+    assert refused["status"] == "failed"
+    assert {batch["status"] for batch in rest} == {"completed"}
+    assert all(int(batch["tokens"]) <= 60 or batch["lines"] == "1" for batch in rest)
