@@ -52,6 +52,7 @@ class Entry:
     fingerprint: str
     round: int
     outcome: Outcome | None
+    site: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +206,7 @@ class Journal:
                 "lane": prompt.lane.name,
                 "fingerprint": prompt.fingerprint,
                 "round": prompt.round,
+                "site": prompt.site,
             }
             keys += self._lane(prompt.lane)
             args += [prompt.number, prompt.custom_id, prompt.lane.name, pack(prompt.body)]
@@ -630,6 +632,7 @@ def _read_claim(fields: Mapping[str, bytes]) -> Claim:
                 fingerprint=record["fingerprint"],
                 round=record["round"],
                 outcome=Outcome.from_bytes(outcome) if outcome is not None else None,
+                site=record.get("site", ""),
             )
             entries.append(entry)
     entries.sort(key=lambda entry: entry.number)

@@ -45,8 +45,8 @@ class Prompt:
     """One captured request, as the journal and a batch line need it.
 
     ``body`` is the request's JSON in UTF-8; ``tokens`` is an estimate of its input tokens,
-    ``inputs`` how many texts an embeddings request carries (0 elsewhere), and ``round``
-    the number of the run of the body that asked it.
+    ``inputs`` how many texts an embeddings request carries (0 elsewhere), ``round`` the
+    number of the run of the body that asked it, and ``site`` the place in its code that did.
     """
 
     task_id: str
@@ -57,6 +57,7 @@ class Prompt:
     tokens: int
     inputs: int
     round: int
+    site: str = ""
 
     @property
     def custom_id(self) -> str:

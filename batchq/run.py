@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from billiard.process import current_process
@@ -43,6 +45,11 @@ class Captured(BaseException):
 _current: ContextVar[Run | None] = ContextVar("batchq_run", default=None)
 _mode: ContextVar[Literal["batch", "live", "bypass"]] = ContextVar("batchq_mode", default="batch")
 
+_depth: ContextVar[int] = ContextVar("batchq_depth", default=0)
+"""How many calls this context (a task of asyncio, a function given to `gather`) has made before."""
+_step_calls: ContextVar[list[int] | None] = ContextVar("batchq_step_calls", default=None)
+"""The answers that the step under way in this context has read."""
+
 _active: list[Run] = []
 _active_lock = threading.Lock()
 
@@ -66,7 +73,8 @@ class Question:
 class Run:
     """One run of a batched task's body: what the journal knows, what this run asks.
 
-    Calls may come from several threads and coroutines of the body at once.
+    Calls may come from several threads and coroutines of the body at once. ``by_order`` are the
+    answers that a request which has changed may get.
     """
 
     task_id: str
@@ -77,16 +85,20 @@ class Run:
     strict: bool = False
     note_live: Callable[[Entry], None]
     note_step: Callable[[str, str], None]
+    by_order: frozenset[int] = frozenset()
     ended: bool = False
     asked: list[Prompt] = field(default_factory=list[Prompt])
     used: list[Entry] = field(default_factory=list[Entry])
-    _left: list[Entry] = field(default_factory=list[Entry])
-    _steps_taken: dict[str, int] = field(default_factory=dict[str, int])
-    _next_number: int = 0
-    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _left: list[Entry] = field(init=False, default_factory=list[Entry])
+    _live: list[Entry] = field(init=False, default_factory=list[Entry])
+    _steps: dict[str, str] = field(init=False, default_factory=dict[str, str])
+    _steps_taken: dict[str, int] = field(init=False, default_factory=dict[str, int])
+    _next_number: int = field(init=False, default=0)
+    _lock: threading.RLock = field(init=False, default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
         self._left = [entry for entry in self.claim.entries if entry.outcome is not None]
+        self._steps = dict(self.claim.steps or {})
         self._next_number = self.claim.next_number
 
     @property
@@ -99,15 +111,38 @@ class Run:
 
     def ask(self, question: Question) -> Outcome:
         """The recorded outcome of this call; where there is none, it is asked and the body ends."""
+        site = _call_site()
         with self._lock:
-            entry = self._recall(question)
+            entry = self._recall(question, site)
             if entry is not None and entry.outcome is not None:
                 return entry.outcome
-            prompt = self._prompt(question)
+            prompt = self._prompt(question, site)
             self._check_size(prompt)
             self.asked.append(prompt)
             self._next_number += 1
         raise Captured
+
+    def again(self) -> Run | None:
+        """The run to make in the place of this one, where requests seem to have changed.
+
+        A call that has no equal among the answers is a new one, or an old one that has changed.
+        While the body runs nobody can tell: calls side by side come in any order. At its end they
+        are told apart: this run asked at a place in the code from which an answer is left unread.
+        """
+        if self.by_order:
+            return None
+        places = {(p.lane.endpoint, p.lane.model, p.site) for p in self.asked}
+        left = [e for e in self._left if e not in self._live]
+        if not any((e.endpoint, e.model, e.site) in places for e in left):
+            return None
+        claim = replace(
+            self.claim,
+            entries=(*self.claim.entries, *self._live),
+            steps=self._steps,
+            next_number=self._next_number,
+        )
+        by_order = frozenset(entry.number for entry in left)
+        return replace(self, claim=claim, by_order=by_order, ended=False, asked=[], used=[])
 
     def recall(self, question: Question) -> Outcome | None:
         """The recorded outcome of a call that goes live, if it has gone before."""
@@ -128,7 +163,10 @@ class Run:
             )
             self._next_number += 1
             self.used.append(entry)
-        self.note_live(entry)
+            self._live.append(entry)
+            self._read_in_step(entry)
+            # Under the lock: the numbers in the journal must not go back.
+            self.note_live(entry)
 
     def step(
         self,
@@ -141,19 +179,43 @@ class Run:
         with self._lock:
             count = self._steps_taken[name] = self._steps_taken.get(name, 0) + 1
         name = f"{name}#{count}"
-        recorded = (self.claim.steps or {}).get(name)
-        if recorded is not None:
-            return decode(recorded)
-        result = take()
-        self.note_step(name, encode(result))
-        return result
+        recorded = self._recorded_step(name)
+        if recorded is None:
+            calls: list[int] = []
+            token = _step_calls.set(calls)
+            try:
+                recorded = encode(take())
+            finally:
+                _step_calls.reset(token)
+                (_step_calls.get() or []).extend(calls)
+            self._steps[name] = f"{json.dumps(calls)}\n{recorded}"
+            self.note_step(name, self._steps[name])
+        # In the first run too: what JSON makes of it is what all later runs see.
+        return decode(recorded)
 
-    def _recall(self, question: Question) -> Entry | None:
+    def _recorded_step(self, name: str) -> str | None:
+        """What a step returned before. The calls inside it count as made."""
+        calls, _, recorded = self._steps.get(name, "").partition("\n")
+        if not calls:
+            return None
+        with self._lock:
+            known = {entry.number for entry in (*self.claim.entries, *self._live)}
+            if not known.issuperset(json.loads(calls)):
+                return None  # A retry has dropped an answer in it as bad: the step runs anew.
+            for number in json.loads(calls):
+                self._take(lambda entry, number=number: entry.number == number)
+        return recorded
+
+    def _recall(self, question: Question, site: str) -> Entry | None:
         entry = self._take(lambda entry: entry.fingerprint == question.fingerprint)
         if entry is not None:
             return entry
-        kind = (question.endpoint, question.model)
-        changed = self._take(lambda entry: (entry.endpoint, entry.model) == kind)
+        place = (question.endpoint, question.model, site)
+        changed = self._take(
+            lambda entry: (
+                entry.number in self.by_order and (entry.endpoint, entry.model, entry.site) == place
+            )
+        )
         if changed is None:
             return None
         parts = (self.task_name, self.task_id, changed.number, question.endpoint, question.model)
@@ -171,10 +233,16 @@ class Run:
             if wanted(entry):
                 self._left.remove(entry)
                 self.used.append(entry)
+                self._read_in_step(entry)
                 return entry
         return None
 
-    def _prompt(self, question: Question) -> Prompt:
+    def _read_in_step(self, entry: Entry) -> None:
+        calls = _step_calls.get()
+        if calls is not None:
+            calls.append(entry.number)
+
+    def _prompt(self, question: Question, site: str) -> Prompt:
         lane = Lane(
             account=question.account,
             endpoint=question.endpoint,
@@ -190,6 +258,7 @@ class Run:
             tokens=_estimate_tokens(question.body),
             inputs=question.inputs,
             round=self.round,
+            site=site,
         )
 
     def _check_size(self, prompt: Prompt) -> None:
@@ -217,6 +286,31 @@ class Run:
         ]
 
 
+_MACHINERY = frozenset(
+    "anyio asyncio batchq concurrent contextlib contextvars httpx httpx2 openai threading".split()
+)
+
+
+def _call_site() -> str:
+    """The place in the body's code that makes this call, and how many calls its context made before.
+
+    Lines count from the head of their function, so that a deploy between two runs changes little.
+    """
+    frames: list[str] = []
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None and frame.f_globals.get("__name__") != "batchq.flow.capture":
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] not in _MACHINERY:
+            code = frame.f_code
+            frames.append(f"{module}.{code.co_qualname}+{frame.f_lineno - code.co_firstlineno}")
+        frame = frame.f_back
+    site = hashlib.sha256("\n".join(frames).encode()).hexdigest()[:16]
+    if _current.get() is None:
+        return site  # A thread of a pool takes calls as they come; their number says nothing.
+    _depth.set(_depth.get() + 1)
+    return f"{site}:{_depth.get()}"
+
+
 def _is_http_error(error: BaseException) -> bool:
     return getattr(error, "status_code", None) is not None
 
@@ -235,6 +329,7 @@ def running(run: Run) -> Generator[None]:
     """Within it, calls of this context belong to ``run``."""
     token = _current.set(run)
     mode = _mode.set("batch")
+    depth = _depth.set(0)
     with _active_lock:
         _active.append(run)
     try:
@@ -243,6 +338,7 @@ def running(run: Run) -> Generator[None]:
         run.ended = True
         with _active_lock:
             _active.remove(run)
+        _depth.reset(depth)
         _mode.reset(mode)
         _current.reset(token)
 

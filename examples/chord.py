@@ -36,5 +36,5 @@ def ask(text: str) -> str:
 
 
 if __name__ == "__main__":
-    chapters = [f"Chapter {number}. The whale is seen." for number in range(1, 11)]
+    chapters = [f"The whale is seen in sea {number}." for number in range(1, 11)]
     print(chord([summarise.s(chapter) for chapter in chapters])(blurb.s()).get(timeout=600))

@@ -38,6 +38,5 @@ def classify(text: str) -> dict[str, object]:
 if __name__ == "__main__":
     texts = ["My invoice is wrong.", "The site is down, immediately call me!"]
     results = [classify.delay(text) for text in texts]
-    print("waiting in state", results[0].state)
     for text, result in zip(texts, results, strict=True):
         print(text, "->", result.get(timeout=600))

@@ -1,9 +1,10 @@
 """Testing one's own tasks: no key, no bill, no waiting.
 
-    REDIS_URL=redis://127.0.0.1:6379/15 pytest examples/test_my_tasks.py
+REDIS_URL=redis://127.0.0.1:6379/15 pytest examples/test_my_tasks.py
 """
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -46,7 +47,7 @@ def test_the_whole_journey(emulator: Emulator) -> None:
     with start_worker(app, perform_ping_check=False, queues=["celery", "batchq"]):
         result = task.delay("hello")
         while not batchq.status(app).waiting:
-            pass
+            time.sleep(0.05)
         app.tasks["batchq.flush"].delay(everything=True)
         assert result.get(timeout=30).isupper()
     assert emulator.ledger()["batches_created"] == 1

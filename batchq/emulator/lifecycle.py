@@ -197,15 +197,10 @@ class Lifecycle:
     # in_progress
 
     async def _run(self, batch: Batch) -> None:
-        try:
-            source = self._store.path(batch.input_file_id).open("rb")
-        except FileNotFoundError:
-            # Deleted between two lives of the emulator; a running one holds the file open.
-            deleted = InvalidFile("invalid_request", "The input file was deleted.", "file_id")
-            self._fail(batch, deleted)
-            self._store.save(batch)
-            return
-        with source, closing(Parts(self._store, batch)) as parts:
+        with (
+            self._store.path(batch.input_file_id).open("rb") as source,
+            closing(Parts(self._store, batch)) as parts,
+        ):
             lines = skipped(source, batch.ran)
             while batch.status == "in_progress":
                 if batch.ran >= self._stop_at(batch):

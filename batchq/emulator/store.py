@@ -6,6 +6,7 @@ is there entirely or not at all after a kill -9. (A power cut is out of scope: n
 
 import fcntl
 import json
+import re
 import sqlite3
 import tempfile
 from collections.abc import Generator
@@ -16,6 +17,7 @@ from typing import Any
 from batchq.emulator.records import Batch, StoredFile
 from batchq.emulator.shapes import identifier
 
+FILE_ID = re.compile(r"file-[0-9a-f]+")
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (id TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS batches (id TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
@@ -106,10 +108,18 @@ class Store:
         self._put("files", file.id, file.document())
 
     def remove_file(self, file_id: str) -> None:
-        # A batch that reads the file goes on: it holds the file open.
         self.files.pop(file_id, None)
         self.database.execute("DELETE FROM files WHERE id = ?", (file_id,))
-        self.path(file_id).unlink(missing_ok=True)
+        self._drop_bytes(file_id)
+
+    def _drop_bytes(self, file_id: str) -> None:
+        """Remove the bytes of a file, unless somebody needs them: a batch reads to its end."""
+        needed = file_id in self.files or any(
+            not batch.terminal and batch.input_file_id == file_id for batch in self.batches.values()
+        )
+        # A batch may name any text as its file, so the text is not trusted to be a name.
+        if not needed and FILE_ID.fullmatch(file_id):
+            self.path(file_id).unlink(missing_ok=True)
 
     def file(self, file_id: str, *, now: float, owner: str) -> StoredFile | None:
         """The file, unless it is unknown, someone else's, or has expired."""
@@ -128,6 +138,8 @@ class Store:
     def save(self, batch: Batch) -> None:
         self.batches[batch.id] = batch
         self._put("batches", batch.id, batch.document())
+        if batch.terminal:
+            self._drop_bytes(batch.input_file_id)
 
     # Facts: the clock's offset, the faults, counters
 

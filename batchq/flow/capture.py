@@ -96,12 +96,11 @@ def run_body(
         note_live=note_live,
         note_step=note_step,
     )
-    result, error = None, None
-    with running(run):
-        try:
-            result = body()
-        except BaseException as raised:  # noqa: BLE001 a run that has asked waits, however its body ended
-            error = raised
+    result, error = _run(run, body)
+    following = None if isinstance(error, KeyboardInterrupt | SystemExit) else run.again()
+    if following is not None:
+        run = following
+        result, error = _run(run, body)
     if run.asked:
         _park(delivery, run, message)
         if isinstance(error, KeyboardInterrupt | SystemExit):
@@ -113,6 +112,14 @@ def run_body(
         delivery.ask_again = _asked_again(run, error, ask_again_on)
         raise error
     return result
+
+
+def _run(run: Run, body: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    with running(run):
+        try:
+            return body(), None
+        except BaseException as raised:  # noqa: BLE001 a run that has asked waits, however its body ended
+            return None, raised
 
 
 def _claim(task: Any, journal: Journal, lease: Lease, message: bytes) -> Claim:

@@ -83,6 +83,12 @@ def test_an_unknown_file_shows_only_when_polled(api: Desk) -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["../emulator.sqlite", "/etc/hostname", "", "file-1/../../lock"])
+def test_a_file_id_is_not_a_path(api: Desk, name: str) -> None:
+    assert api.finish(api.create(name)).status == "failed"
+    assert api.run(lines(1)).status == "completed"
+
+
 def test_a_file_of_another_purpose_is_as_good_as_unknown(api: Desk) -> None:
     file = api.client.files.create(file=("a.jsonl", b"{}"), purpose="user_data")
     assert api.finish(api.create(file.id)).status == "failed"

@@ -7,7 +7,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.emulator.support import Desk, lines, wait_until
+from tests.emulator.support import HOUR, Desk, lines, wait_until
 
 MONTH = 30 * 86_400
 
@@ -137,6 +137,18 @@ def test_a_deleted_file_is_gone(api: Desk) -> None:
     assert api.client.files.delete(file.id).deleted
     with pytest.raises(openai.NotFoundError):
         api.client.files.content(file.id)
+
+
+def test_a_batch_outlives_its_deleted_input(slow: Desk) -> None:
+    file = slow.upload(lines(10))
+    batch = slow.create(file.id)
+    slow.emulator.advance(HOUR)
+    slow.reach(batch, "in_progress")
+    slow.client.files.delete(file.id)
+    slow.client.batches.cancel(batch.id)
+    slow.emulator.advance(HOUR)
+    done = slow.reach(batch, "cancelled")
+    assert len(slow.ids(done.output_file_id) + slow.ids(done.error_file_id)) == 10
 
 
 def test_a_download_has_its_length(api: Desk) -> None:

@@ -1,0 +1,119 @@
+"""The examples run as they stand: each with a worker of its own, and its program as its users start it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.harness import API_KEY, ROOT, Stack
+
+#: What each program prints, by its name.
+PROGRAMS = {
+    "plain_app": ["'topic': 'invoice'", "'urgent': "],
+    "shop": ["ticket 38, 1 mail"],
+    "chord": ["sea 1"],
+    "accounts": ["search -> ", "support -> ", "azure -> "],
+    "retries": ["positive"],
+    "side_by_side": ["Who is it about?", "Where is it?", "When is it?"],
+    "live": ["in this process: ", "in a worker: ", "in a batch: ", "one call of each: "],
+}
+EXAMPLES = ROOT / "examples"
+MOST_LINES = 55
+
+Run = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def run(shared_stack: Stack, _services: Mapping[str, Mapping[str, str]]) -> Run:
+    """Runs an example's program to its end and returns what it printed."""
+
+    def run(name: str) -> str:
+        argv = [sys.executable, "-m", f"examples.{name}"]
+        program = shared_stack.process(argv, name=name, environment=_services[name])
+        assert program.wait(timeout=40) == 0, program.output()
+        return program.output()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def _services(shared_stack: Stack) -> dict[str, dict[str, str]]:
+    """A worker with beat inside for each example, all started at once; gives their environments."""
+    root = shared_stack.emulator.url.removesuffix("/v1")
+    environments: dict[str, dict[str, str]] = {}
+    for number, name in enumerate(PROGRAMS, 1):
+        # A database each: a message must not reach another example's worker.
+        environments[name] = {
+            "REDIS_URL": shared_stack.server.url.removesuffix("/0") + f"/{number}",
+            "BATCHQ_FLUSH_AFTER": "0",
+            "BATCHQ_TICK": "0.3",
+            "BATCHQ_POLL_FIRST": "0.2",
+            "BATCHQ_POLL_LONGEST": "1",
+            "SEARCH_OPENAI_KEY": f"{API_KEY}-search",
+            "SUPPORT_OPENAI_KEY": f"{API_KEY}-support",
+            "AZURE_OPENAI_API_KEY": f"{API_KEY}-azure",
+            "AZURE_OPENAI_ENDPOINT": root,
+            "OPENAI_API_VERSION": "2024-10-21",
+        }
+    workers = [
+        shared_stack.worker(
+            f"examples.{name}",
+            *("--beat", "--schedule", str(shared_stack.directory / f"{name}.beat")),
+            pool="threads",
+            environment=environment,
+            wait=False,
+        )
+        for name, environment in environments.items()
+    ]
+    for worker in workers:
+        worker.wait_for_output(" ready.", timeout=60)
+    return environments
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_example_does_what_it_says(run: Run, name: str) -> None:
+    printed = run(name)
+    assert [text for text in PROGRAMS[name] if text not in printed] == []
+
+
+def test_only_a_bad_answer_is_paid_for_again(shared_stack: Stack, run: Run) -> None:
+    """examples/retries.py runs its body three times and asks twice."""
+    before = shared_stack.emulator.ledger()["totals"]["batch"]["ok"]
+    run("retries")
+    assert shared_stack.emulator.ledger()["totals"]["batch"]["ok"] - before == 2
+
+
+def test_calls_side_by_side_share_a_batch(shared_stack: Stack, run: Run) -> None:
+    """Two tasks of examples/side_by_side.py ask three questions each: at most a batch for each."""
+    before = shared_stack.emulator.ledger()["batches_created"]
+    run("side_by_side")
+    assert shared_stack.emulator.ledger()["batches_created"] - before <= 2
+
+
+def test_the_example_of_a_test_suite_passes(shared_stack: Stack) -> None:
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    environment = {"REDIS_URL": shared_stack.server.url.removesuffix("/0") + "/15"}
+    suite = shared_stack.process(
+        [*argv, EXAMPLES / "test_my_tasks.py"], name="suite", environment=environment
+    )
+    assert suite.wait(timeout=50) == 0, suite.output()
+    assert "2 passed" in suite.output()
+
+
+def test_every_example_is_run_and_short() -> None:
+    files = {path.relative_to(EXAMPLES).parts[0] for path in EXAMPLES.rglob("*.py")}
+    names = {Path(name).stem for name in files} - {"__init__", "test_my_tasks"}
+    assert names == set(PROGRAMS)
+    for path in EXAMPLES.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= MOST_LINES, path
+
+
+def test_the_guide_to_the_examples_names_each_of_them() -> None:
+    guide = (EXAMPLES / "README.md").read_text()
+    for name in os.listdir(EXAMPLES):
+        listed = not name.startswith("_") and name != "README.md"
+        assert not listed or f"({name}" in guide, name
