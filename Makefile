@@ -46,7 +46,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pyright --warnings
+	$(BIN)/pyright --warnings --pythonpath $(BIN)/python
 	@command -v luacheck >/dev/null || { echo >&2 "make check: luacheck is missing. Install it:" \
 	  "apt-get install lua-check (Debian, Ubuntu), brew install luacheck (macOS)"; exit 1; }
 	luacheck --quiet batchq

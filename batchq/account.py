@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import BeforeValidator, PositiveInt, ValidationError, model_validator
 
@@ -134,6 +134,12 @@ class Account(Record):
             rest = re.sub(r"^/openai(/v1|/deployments/[^/]+)?(?=/)", "", rest)
         endpoint = f"/v1{rest}"
         return endpoint if endpoint in BATCH_ENDPOINTS else None
+
+    def deployment_of(self, url: str) -> str | None:
+        """The Azure deployment in a request's URL: it decides over the model in its body."""
+        rest = self._rest_of(url) if self.kind == "azure" else None
+        found = re.match(r"/openai/deployments/([^/]+)/", rest or "")
+        return None if found is None else unquote(found[1])
 
     def _rest_of(self, url: str) -> str | None:
         base, parts = urlsplit(self.base_url), urlsplit(url)

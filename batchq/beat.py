@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import WeakSet
 
 from celery import signals
 
 from batchq.config import settings
-from batchq.seams import add_consumed_queue
+from batchq.errors import ConfigurationError
+from batchq.seams import add_queue
 
 if TYPE_CHECKING:
     from celery import Celery
 
 __all__ = ["install"]
+
+logger = logging.getLogger("batchq.beat")
 
 AppT = TypeVar("AppT", bound="Celery[Any]")
 
@@ -23,9 +28,12 @@ def install(app: AppT) -> AppT:
 
     Call it once, where the app is made; it returns the app. The entries are added to what the app
     schedules itself, whichever scheduler beat uses. A worker that was not told its queues (``-Q``)
-    also consumes Batchq's (``batchq_queue``); one that was, must name it. Raises ConfigurationError
-    for a wrong setting, when the app is finalized, so every process of it sees that at its start.
+    also consumes Batchq's (``batchq_queue``); one that was, must name it.
+
+    Settings are read when the app is finalized. A worker or beat with a wrong one ends at its
+    start and says which; on an app that is finalized already, it is a ConfigurationError here.
     """
+    _installed.add(app)
     if cast("Any", app).finalized:
         _put_on(app)
     else:
@@ -33,8 +41,26 @@ def install(app: AppT) -> AppT:
     return app
 
 
+_installed: WeakSet[Any] = WeakSet()
+
+
 def _when_finalized(sender: Any = None, **_: Any) -> None:
-    _put_on(sender)
+    try:
+        _put_on(sender)
+    except ConfigurationError as error:
+        # Celery swallows what a signal's receiver raises; see _refuse_to_start.
+        logger.error("batchq is not installed on app %s: %s", sender.main, error)  # noqa: TRY400 the words say it all
+
+
+@signals.worker_init.connect(weak=False)
+@signals.beat_init.connect(weak=False)
+def _refuse_to_start(sender: Any = None, **_: Any) -> None:
+    """Without its settings a worker would run batched tasks only to fail them, and beat nothing."""
+    try:
+        if sender.app in _installed:
+            _put_on(sender.app)
+    except ConfigurationError as error:
+        raise SystemExit(f"batchq: {error}") from None
 
 
 def _put_on(app: Any) -> None:
@@ -48,6 +74,7 @@ def _put_on(app: Any) -> None:
     from batchq.flow.resume import resume
 
     config = settings(app)
+    add_queue(app, config.queue)
     for step in (flush, poll, fetch, resume, rescue):
         _task(app, step, config.queue)
     tick = config.tick.total_seconds()
@@ -78,9 +105,3 @@ def _task(app: Any, step: Callable[..., None], queue: str) -> None:
         acks_late=True,
         reject_on_worker_lost=True,
     )
-
-
-@signals.celeryd_after_setup.connect(weak=False)
-def _consume_our_queue(instance: Any = None, **_: Any) -> None:
-    if "batchq.flush" in instance.app.tasks:
-        add_consumed_queue(instance.app, settings(instance.app).queue)

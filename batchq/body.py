@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar, cast, overload
@@ -10,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar, cast, overload
 from kombu.utils.json import dumps, loads
 
 from batchq.errors import StepNotJournaled
-from batchq.run import Captured, current_run
+from batchq.run import Captured, run_of_call
 
 __all__ = ["gather", "once"]
 
@@ -23,15 +24,15 @@ def once(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
 
     A batched body runs again from the top after each answer, so what writes, sends or draws a
     random number belongs in here, or after the last call. The result is journaled as JSON (with
-    dates, UUIDs and decimals; tuples come back as lists). Steps of one function are told apart by
-    their order. If the process dies between ``fn`` and its record, ``fn`` runs once more.
+    dates, UUIDs and decimals; tuples come back as lists, in the first run too). Steps of one
+    function are told apart by their order. If the process dies between ``fn`` and its record, ``fn`` runs once more.
 
     Outside a batched body it is a plain call. Raises StepNotJournaled where the result is not JSON.
     """
-    run = current_run()
+    name = f"{getattr(fn, '__module__', '')}.{getattr(fn, '__qualname__', type(fn).__qualname__)}"
+    run = run_of_call(f"batchq.once({name})")
     if run is None:
         return fn(*args, **kwargs)
-    name = f"{getattr(fn, '__module__', '')}.{getattr(fn, '__qualname__', type(fn).__qualname__)}"
 
     def encode(result: Any) -> str:
         try:
@@ -58,13 +59,18 @@ def gather(*calls: Any) -> Any:
     return _gather_functions(*calls)
 
 
+_ENDS = (Exception, Captured, BaseExceptionGroup)
+"""How a call can end: a capture inside a TaskGroup arrives in a BaseExceptionGroup."""
+
+
 def _gather_functions(*calls: Callable[[], Any]) -> list[Any]:
     results: list[Any] = []
     errors: list[BaseException] = []
     for call in calls:
         try:
-            results.append(call())
-        except (Exception, Captured) as error:  # noqa: BLE001 every call gets its turn first
+            # A context for each, as asyncio.gather gives one: what is counted in it is its own.
+            results.append(contextvars.copy_context().run(call))
+        except _ENDS as error:
             errors.append(error)
     _raise_first(errors)
     return results
@@ -74,7 +80,7 @@ async def _gather_awaitables(*calls: Awaitable[Any]) -> list[Any]:
     async def settled(call: Awaitable[Any]) -> tuple[Any, BaseException | None]:
         try:
             return await call, None
-        except (Exception, Captured) as error:  # noqa: BLE001 every call gets its turn first
+        except _ENDS as error:
             return None, error
 
     pairs = await asyncio.gather(*map(settled, calls))

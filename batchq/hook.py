@@ -148,9 +148,13 @@ def _outcome_of(response: Any) -> Outcome:
 _CARRIED = frozenset(
     "accept accept-encoding api-key authorization connection content-length content-type host "
     "idempotency-key openai-organization openai-project user-agent "
+    # A provider's own, from a live call before.
+    "cookie "
     # Written by tracing tools for the one hop that does not happen here.
-    "traceparent tracestate baggage sentry-trace cookie".split()
+    "b3 baggage elastic-apm-traceparent newrelic sentry-trace traceparent tracestate uber-trace-id "
+    "x-amzn-trace-id x-cloud-trace-context".split()
 )
+_CARRIED_PREFIXES = ("x-stainless-", "x-datadog-", "x-b3-")
 
 _DEFAULT_MODEL = {"/v1/moderations": "omni-moderation-latest"}
 """Where the live API has a default and a batch wants a model on each line (API reference)."""
@@ -188,6 +192,9 @@ def _question(request: Any, settings: Settings, task_name: str) -> Question:
         raise NotBatchable(task_name, call, "stream=True has nothing to stream from in a batch")
     # OpenAI refuses a file for `stream: true` and takes no tier but its own.
     body = {key: value for key, value in body.items() if key not in {"stream", "service_tier"}}
+    deployment = account.deployment_of(url)
+    if deployment is not None:
+        body["model"] = deployment
     if not body.get("model") and endpoint in _DEFAULT_MODEL:
         body["model"] = _DEFAULT_MODEL[endpoint]
     if not isinstance(body.get("model"), str):
@@ -238,7 +245,7 @@ def _key_of(request: Any) -> str:
 
 
 def _is_carried(header: str) -> bool:
-    return header in _CARRIED or header.startswith("x-stainless-")
+    return header in _CARRIED or header.startswith(_CARRIED_PREFIXES)
 
 
 def _json_object(content: bytes) -> dict[str, Any] | None:

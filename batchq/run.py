@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import logging
 import sys
@@ -111,9 +112,12 @@ class Run:
 
     def ask(self, question: Question) -> Outcome:
         """The recorded outcome of this call; where there is none, it is asked and the body ends."""
-        site = _call_site()
+        depth = _count_call()
         with self._lock:
-            entry = self._recall(question, site)
+            entry = self._take(lambda entry: entry.fingerprint == question.fingerprint)
+            site = "" if entry is not None else f"{_call_site()}{depth}"
+            if entry is None:
+                entry = self._take_by_order(question, site)
             if entry is not None and entry.outcome is not None:
                 return entry.outcome
             prompt = self._prompt(question, site)
@@ -132,8 +136,7 @@ class Run:
         if self.by_order:
             return None
         places = {(p.lane.endpoint, p.lane.model, p.site) for p in self.asked}
-        left = [e for e in self._left if e not in self._live]
-        if not any((e.endpoint, e.model, e.site) in places for e in left):
+        if not any((e.endpoint, e.model, e.site) in places for e in self._left):
             return None
         claim = replace(
             self.claim,
@@ -141,7 +144,7 @@ class Run:
             steps=self._steps,
             next_number=self._next_number,
         )
-        by_order = frozenset(entry.number for entry in left)
+        by_order = frozenset(entry.number for entry in self._left)
         return replace(self, claim=claim, by_order=by_order, ended=False, asked=[], used=[])
 
     def recall(self, question: Question) -> Outcome | None:
@@ -187,7 +190,9 @@ class Run:
                 recorded = encode(take())
             finally:
                 _step_calls.reset(token)
-                (_step_calls.get() or []).extend(calls)
+            outer = _step_calls.get()
+            if outer is not None:
+                outer.extend(calls)
             self._steps[name] = f"{json.dumps(calls)}\n{recorded}"
             self.note_step(name, self._steps[name])
         # In the first run too: what JSON makes of it is what all later runs see.
@@ -200,16 +205,14 @@ class Run:
             return None
         with self._lock:
             known = {entry.number for entry in (*self.claim.entries, *self._live)}
-            if not known.issuperset(json.loads(calls)):
+            made = frozenset(json.loads(calls))
+            if not known.issuperset(made):
                 return None  # A retry has dropped an answer in it as bad: the step runs anew.
-            for number in json.loads(calls):
-                self._take(lambda entry, number=number: entry.number == number)
+            while self._take(lambda entry: entry.number in made) is not None:
+                pass
         return recorded
 
-    def _recall(self, question: Question, site: str) -> Entry | None:
-        entry = self._take(lambda entry: entry.fingerprint == question.fingerprint)
-        if entry is not None:
-            return entry
+    def _take_by_order(self, question: Question, site: str) -> Entry | None:
         place = (question.endpoint, question.model, site)
         changed = self._take(
             lambda entry: (
@@ -291,24 +294,28 @@ _MACHINERY = frozenset(
 )
 
 
+def _count_call() -> str:
+    """Count a call of this context; returns which one it is, where that says anything."""
+    if _current.get() is None:
+        return ""  # A thread of a pool takes calls as they come.
+    _depth.set(_depth.get() + 1)
+    return f":{_depth.get()}"
+
+
 def _call_site() -> str:
-    """The place in the body's code that makes this call, and how many calls its context made before.
+    """The place in the body's code that makes this call.
 
     Lines count from the head of their function, so that a deploy between two runs changes little.
     """
     frames: list[str] = []
-    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    frame = inspect.currentframe()
     while frame is not None and frame.f_globals.get("__name__") != "batchq.flow.capture":
         module = str(frame.f_globals.get("__name__", ""))
         if module.partition(".")[0] not in _MACHINERY:
             code = frame.f_code
             frames.append(f"{module}.{code.co_qualname}+{frame.f_lineno - code.co_firstlineno}")
         frame = frame.f_back
-    site = hashlib.sha256("\n".join(frames).encode()).hexdigest()[:16]
-    if _current.get() is None:
-        return site  # A thread of a pool takes calls as they come; their number says nothing.
-    _depth.set(_depth.get() + 1)
-    return f"{site}:{_depth.get()}"
+    return hashlib.sha256("\n".join(frames).encode()).hexdigest()[:16]
 
 
 def _is_http_error(error: BaseException) -> bool:

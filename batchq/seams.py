@@ -11,7 +11,7 @@ from typing import Any, cast
 
 __all__ = [
     "active_apps",
-    "add_consumed_queue",
+    "add_queue",
     "ignores_result",
     "pending_tasks",
     "registered_tasks",
@@ -60,7 +60,8 @@ def task_from_function(app: Any, fun: Any) -> Any:
     return app._task_from_fun(fun)
 
 
-def add_consumed_queue(app: Any, queue: str) -> None:
-    """Let this worker consume one more queue, unless it was told (-Q) which ones to consume."""
-    if not app.amqp.queues._consume_from:
-        app.amqp.queues.add(queue)
+def add_queue(app: Any, name: str) -> None:
+    """Let an app know one more queue: a worker that was not told (-Q) which to consume takes it."""
+    queues = app.amqp.queues
+    if name not in queues:
+        queues.add(queues.new_missing(name))

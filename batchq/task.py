@@ -10,6 +10,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import CodeType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -45,14 +46,24 @@ logger = logging.getLogger("batchq.task")
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+S = TypeVar("S")
+Q = ParamSpec("Q")
 ClassT = TypeVar("ClassT", bound=type)
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult
 
     class TaskResult(AsyncResult[Any], Generic[R_co]):
-        """Celery's AsyncResult, knowing what the task returns."""
+        """Celery's AsyncResult, knowing what the task returns, and that it may be BATCHED."""
 
+        @property
+        def state(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+            self,
+        ) -> str: ...
+        @property
+        def status(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+            self,
+        ) -> str: ...
         def get(self, timeout: float | None = None, *args: Any, **kwargs: Any) -> R_co: ...
 
 
@@ -61,6 +72,13 @@ class BatchedTask(Protocol[P, R_co]):
 
     name: str
 
+    # A body that is a method of a task class is bound like any other.
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> BatchedTask[P, R_co]: ...
+    @overload
+    def __get__(
+        self: BatchedTask[Concatenate[S, Q], R_co], instance: S, owner: type, /
+    ) -> BatchedTask[Q, R_co]: ...
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult[R_co]: ...
     def apply_async(
@@ -78,6 +96,10 @@ class BatchedTask(Protocol[P, R_co]):
     def s(self, *args: Any, **kwargs: Any) -> Any: ...
     def si(self, *args: Any, **kwargs: Any) -> Any: ...
     def signature(self, *args: Any, **kwargs: Any) -> Any: ...
+    def map(self, it: Iterable[Any]) -> Any: ...
+    def starmap(self, it: Iterable[Any]) -> Any: ...
+    def chunks(self, it: Iterable[Any], n: int) -> Any: ...
+    def AsyncResult(self, task_id: str, **kwargs: Any) -> TaskResult[R_co]: ...  # noqa: N802 Celery's name
 
 
 class _AlreadyTask(Protocol):
@@ -89,15 +111,35 @@ class _AlreadyTask(Protocol):
 
 TaskT = TypeVar("TaskT", bound=_AlreadyTask)
 
+
+class _Function(Protocol[P, R_co]):
+    """What tells a function from a task, which can be called too."""
+
+    __code__: CodeType
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+
+class _Decorator(Protocol):
+    """The decorator with its options given."""
+
+    @overload
+    def __call__(self, target: ClassT, /) -> ClassT: ...
+    @overload
+    def __call__(self, target: TaskT, /) -> TaskT: ...
+    @overload
+    def __call__(self, target: _Function[P, R], /) -> BatchedTask[P, R]: ...
+
+
 AskAgainOn = type[BaseException] | tuple[type[BaseException], ...]
 
 
 @overload
-def batched_llm_task(target: ClassT, /) -> ClassT: ...  # type: ignore[overload-overlap]  # a class is callable too, and comes first
+def batched_llm_task(target: ClassT, /) -> ClassT: ...
 @overload
 def batched_llm_task(target: TaskT, /) -> TaskT: ...
 @overload
-def batched_llm_task(target: Callable[P, R], /) -> BatchedTask[P, R]: ...
+def batched_llm_task(target: _Function[P, R], /) -> BatchedTask[P, R]: ...
 @overload
 def batched_llm_task(
     *,
@@ -117,7 +159,7 @@ def batched_llm_task(
     strict: bool | None = None,
     ask_again_on: AskAgainOn | None = None,
     **options: Any,
-) -> Callable[[Callable[P, R]], BatchedTask[P, R]]: ...
+) -> _Decorator: ...
 def batched_llm_task(
     target: Any = None,
     /,
@@ -186,7 +228,7 @@ def _batched(
             return fun(*args, **kwargs)
         return run_body(
             task,
-            lambda: fun(*args, **kwargs),
+            functools.partial(fun, *args, **kwargs),
             label=label,
             strict=strict,
             ask_again_on=ask_again_on,
@@ -250,7 +292,7 @@ def _inside(*functions: Any) -> Iterator[Any]:
 # A function that stands under @app.task, or alone
 
 
-_API = ("apply", "apply_async", "chunks", "delay", "map", "s", "si", "signature", "starmap")
+_API = ("AsyncResult apply apply_async chunks delay map s si signature starmap").split()
 
 _unclaimed: list[Callable[..., Any]] = []
 _shared: list[Callable[..., Any]] = []

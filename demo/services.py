@@ -16,7 +16,7 @@ from typing import Self
 
 #: What the services read. The demo hurries; production keeps the defaults in celeryconfig.py.
 HURRY = {
-    "BATCHQ_FLUSH_AFTER": "1",
+    "BATCHQ_FLUSH_AFTER": "3",
     "BATCHQ_TICK": "1",
     "BATCHQ_POLL_FIRST": "1",
     "BATCHQ_POLL_LONGEST": "2",

@@ -20,8 +20,8 @@ class Section:
     paragraphs: list[str]
 
 
-def manual() -> list[Section]:
-    """The help texts of `pydoc`, each paragraph once: more than 1,000 of them."""
+def manual(*, least: int = 1000) -> list[Section]:
+    """The help texts of `pydoc`, section by section, until there are enough paragraphs."""
     seen: set[str] = set()
     sections = []
     for title, text in topics.items():
@@ -30,6 +30,8 @@ def manual() -> list[Section]:
         seen.update(paragraphs)
         if paragraphs:
             sections.append(Section(title, paragraphs))
+        if len(seen) >= least:
+            break
     return sections
 
 

@@ -39,6 +39,7 @@ def test_the_body(emulator: Emulator) -> None:
     assert emulator.ledger()["totals"]["live"]["ok"] == 1
 
 
+@pytest.mark.filterwarnings("default:Call to deprecated")  # Celery 5.6 with redis-py 8
 def test_the_whole_journey(emulator: Emulator) -> None:
     """With a worker in this process. Calling flush takes the place of beat."""
     app = Celery("my_tasks", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])

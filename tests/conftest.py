@@ -112,6 +112,19 @@ def stack(
     stack.stop()
 
 
+def _shared(
+    request: pytest.FixtureRequest, server: Server, emulator: Emulator, directory: Path
+) -> Iterator[Stack]:
+    server.client.flushall()
+    emulator.reset()
+    stack = Stack(server, emulator, directory)
+    stack.lasting = request.config.stash[LASTING]
+    request.node.stash[PROCESSES] = stack.processes
+    yield stack
+    stack.stop()
+    gc.collect()
+
+
 @pytest.fixture(scope="module")
 def shared_stack(
     request: pytest.FixtureRequest,
@@ -123,14 +136,18 @@ def shared_stack(
 
     Start its processes in a fixture of the module; its Redis and bill are as new only once.
     """
-    _server.client.flushall()
-    _emulator.reset()
-    stack = Stack(_server, _emulator, tmp_path_factory.mktemp("shared"))
-    stack.lasting = request.config.stash[LASTING]
-    request.node.stash[PROCESSES] = stack.processes
-    yield stack
-    stack.stop()
-    gc.collect()
+    yield from _shared(request, _server, _emulator, tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="package")
+def package_stack(
+    request: pytest.FixtureRequest,
+    _server: Server,
+    _emulator: Emulator,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stack]:
+    """The same for all modules of a folder."""
+    yield from _shared(request, _server, _emulator, tmp_path_factory.mktemp("package"))
 
 
 @pytest.fixture
@@ -150,8 +167,6 @@ def pytest_runtest_makereport(
     """A failing test shows what its processes wrote."""
     report = yield
     if report.failed:
-        module = item.getparent(pytest.Module)
-        shared = [] if module is None else module.stash.get(PROCESSES, [])
-        for process in [*shared, *item.stash.get(PROCESSES, [])]:
+        for process in [p for node in item.listchain() for p in node.stash.get(PROCESSES, [])]:
             report.sections.append((f"{process.name}: {process.log}", process.output()[-20_000:]))
     return report

@@ -41,7 +41,7 @@ API_KEY = "sk-test-opens-nothing"
 
 
 def wait_until(
-    condition: Callable[[], T], *, description: str, timeout: float = 30, every: float = 0.05
+    condition: Callable[[], T | None], *, description: str, timeout: float = 30, every: float = 0.05
 ) -> T:
     """Ask `condition` until its answer is true, and return that answer."""
     deadline = time.monotonic() + timeout

@@ -37,9 +37,15 @@ class World:
         return journal_of(outcomes.app)
 
     def ask(self, count: int = 3) -> list[str]:
-        """Send some tasks; returns their texts."""
+        """Send some tasks, and flush when all have asked; returns their texts."""
         texts = [f"question {number} {uuid.uuid4().hex}" for number in range(count)]
         self.sent += [outcomes.say.delay(text) for text in texts]
+        wait_until(
+            lambda: self.journal.counters().get("captured") == len(self.sent),
+            description="all have asked",
+            timeout=PATIENCE,
+        )
+        outcomes.app.tasks["batchq.flush"].delay(everything=True)
         return texts
 
     def results(self) -> list[dict[str, Any]]:

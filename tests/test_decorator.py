@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,12 +50,11 @@ def named(placement: str, on: Celery[Any] = app) -> Any:
 @pytest.fixture
 def current() -> Iterator[Celery[Any]]:
     """The app is the current one, as in the process of a user with one app."""
-    from celery import _state
-
-    before = _state._tls.current_app
+    local: Any = importlib.import_module("celery._state")._tls
+    before = local.current_app
     app.set_current()
     yield app
-    _state._tls.current_app = before
+    local.current_app = before
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,8 @@ def test_a_task_that_is_made_after_its_app_was_finalized_is_batched() -> None:
     def instead() -> None: ...
 
     for name in ("under", "above", "shared", "instead"):
-        assert late.tasks[f"late.{name}"].run.__wrapped__.__name__ == name
+        body: Any = late.tasks[f"late.{name}"].run
+        assert body.__wrapped__.__name__ == name
 
 
 def test_a_bare_function_is_registered_once(current: Celery[Any]) -> None:

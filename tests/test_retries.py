@@ -1,4 +1,4 @@
-"""A task that fails and is tried again: it gets the answers that were paid for, unless they were bad."""
+"""A task that fails and is tried again gets the answers that were paid for, unless they were bad."""
 
 from __future__ import annotations
 
@@ -96,19 +96,20 @@ def test_an_error_for_an_answer_is_asked_again(stack: Stack) -> None:
 def test_when_its_retries_are_used_up_a_task_fails_with_the_error_of_the_sdk(
     stack: Stack,
 ) -> None:
-    """The same one as without Batchq. (Celery stores the class above that can be pickled.)"""
+    """The task retries for a BadRequestError, so that is what the body sees.
+
+    Celery stores the nearest class that can be pickled, here and without Batchq.
+    """
     result = retries.error_answer.delay("Too hot.", temperature=5)
     live = retries.error_answer_live.delay("Too hot.", temperature=5)
     raised = []
     for each in (result, live):
-        with pytest.raises(OpenAIError, match="400.*temperature") as error:
+        with pytest.raises(OpenAIError, match=r"400.*temperature") as error:
             each.get(timeout=30)
         raised.append(str(error.value))
     assert raised[0] == raised[1]
     assert result.state == "FAILURE"
-    assert billed(stack, result.id) == {"0": 0, "1": 0, "2": 0}
-    log = stack.processes[0].output()
-    assert f"[{result.id}] raised unexpected: BadRequestError(" in log
+    assert billed(stack, result.id) == {"0": 0, "1": 0, "2": 0, "3": 0}
 
 
 def test_only_the_last_round_is_asked_again(stack: Stack) -> None:

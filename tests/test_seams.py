@@ -55,13 +55,32 @@ def test_kombu_names_the_serializer_of_a_content_type() -> None:
     assert seams.serializer_of(None) is None
 
 
-def test_a_queue_is_added_only_where_the_worker_was_not_told_its_queues() -> None:
+def test_a_queue_is_consumed_unless_the_worker_was_told_its_queues() -> None:
     free, told = (Celery("seams", set_as_current=False) for _ in range(2))
     told.amqp.queues.select(["celery"])
     for app in (free, told):
-        seams.add_consumed_queue(app, "batchq")
-    assert "batchq" in free.amqp.queues.consume_from
-    assert list(told.amqp.queues.consume_from) == ["celery"]
+        seams.add_queue(app, "more")
+        seams.add_queue(app, "more")
+    assert set(free.amqp.queues.consume_from) == {"celery", "more"}
+    assert set(told.amqp.queues.consume_from) == {"celery"}
+
+
+def test_a_queue_is_added_to_an_app_that_makes_none_by_itself() -> None:
+    app = Celery("seams", set_as_current=False)
+    app.conf.task_create_missing_queues = False
+    seams.add_queue(app, "more")
+    assert app.amqp.router.route({"queue": "more"}, "a.task")["queue"].name == "more"
+
+
+def test_the_tasks_that_an_app_has_yet_to_make_are_listed() -> None:
+    app = Celery("seams", set_as_current=False)
+
+    @app.task(shared=False)
+    def later() -> None: ...
+
+    assert [type(task).__name__ for task in seams.pending_tasks(app)] == ["PromiseProxy"]
+    app.finalize()
+    assert seams.pending_tasks(app) == []
 
 
 def test_a_call_may_say_that_its_result_is_ignored() -> None:

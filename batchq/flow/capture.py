@@ -7,6 +7,8 @@ execution ends without a result (state BATCHED)
 
 from __future__ import annotations
 
+import copy
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -15,9 +17,10 @@ from typing import Any
 
 from celery import signals
 from celery.exceptions import Ignore, Retry
+from redis.exceptions import RedisError
 
 from batchq.config import settings
-from batchq.errors import ConfigurationError
+from batchq.errors import BatchqError, ConfigurationError
 from batchq.journal import Claim, Entry, Journal, journal_of
 from batchq.lease import Lease, Renewed, start_keeping, stop_keeping
 from batchq.message import message_of
@@ -50,7 +53,7 @@ class _Delivery:
 
 def run_body(
     task: Any,
-    body: Callable[[], Any],
+    body: functools.partial[Any],
     *,
     label: str,
     strict: bool | None,
@@ -81,7 +84,15 @@ def run_body(
     task.request.batchq_delivery = delivery
 
     def note_live(entry: Entry) -> None:
-        journal.note_live(task_id, token=lease.token, entry=entry)
+        try:
+            journal.note_live(task_id, token=lease.token, entry=entry)
+        except RedisError as failure:
+            # The answer is there and paid for, and the SDK would take this for an error of the API.
+            logger.warning(
+                "a live call of task %s [%s] is not written down; the next run makes it again: %s",
+                *(task.name, task_id, failure),
+                extra={"action": "capture", "task_id": task_id},
+            )
 
     def note_step(name: str, value: str) -> None:
         journal.note_step(task_id, token=lease.token, name=name, value=value)
@@ -96,11 +107,12 @@ def run_body(
         note_live=note_live,
         note_step=note_step,
     )
+    spare = _copy(body, task) if claim.entries else body
     result, error = _run(run, body)
     following = None if isinstance(error, KeyboardInterrupt | SystemExit) else run.again()
     if following is not None:
         run = following
-        result, error = _run(run, body)
+        result, error = _run(run, spare)
     if run.asked:
         _park(delivery, run, message)
         if isinstance(error, KeyboardInterrupt | SystemExit):
@@ -112,6 +124,13 @@ def run_body(
         delivery.ask_again = _asked_again(run, error, ask_again_on)
         raise error
     return result
+
+
+def _copy(body: functools.partial[Any], task: Any) -> functools.partial[Any]:
+    """The body with arguments of its own: bodies change those they are given."""
+    own = len(body.args) - len(task.request.args)
+    args, kwargs = copy.deepcopy((body.args[own:], body.keywords))
+    return functools.partial(body.func, *body.args[:own], *args, **kwargs)
 
 
 def _run(run: Run, body: Callable[[], Any]) -> tuple[Any, BaseException | None]:
@@ -196,6 +215,8 @@ def _asked_again(
     run: Run, error: BaseException, ask_again_on: tuple[type[BaseException], ...] | None
 ) -> list[int]:
     cause = error.exc if isinstance(error, Retry) and error.exc is not None else error
+    if ask_again_on is None and isinstance(cause, BatchqError):
+        return []  # It is about the call, not about an answer, though it is an OpenAIError as well.
     if ask_again_on is None:
         from openai import OpenAIError
 

@@ -126,13 +126,24 @@ class _Submission:
             if early := not_yet(self.app, self.batch_id):
                 return Next("flush", (self.batch_id,), early)
             try:
-                provider = provider_for(self.config, record.lane.account)
-                return self._submit(record, lease, provider)
-            except ProviderRefused as error:
-                return self._refused(record, lease, error)
-            except (ProviderError, ConfigurationError) as error:
-                # It may have happened: the intent stays, and the next try looks first.
-                return self._later(lease, self.config.poll_first, error)
+                return self._submit_or_wait(record, lease)
+            except LeaseLost:
+                logger.warning(
+                    "batch %s was taken over while this worker was held up",
+                    self.batch_id,
+                    extra={"action": "flush", "batch": self.batch_id},
+                )
+                return None
+
+    def _submit_or_wait(self, record: BatchRecord, lease: Lease) -> Next | None:
+        try:
+            provider = provider_for(self.config, record.lane.account)
+            return self._submit(record, lease, provider)
+        except ProviderRefused as error:
+            return self._refused(record, lease, error)
+        except (ProviderError, ConfigurationError) as error:
+            # It may have happened: the intent stays, and the next try looks first.
+            return self._later(lease, self.config.poll_first, error)
 
     def _submit(self, record: BatchRecord, lease: Lease, provider: Provider) -> Next | None:
         file_id = record.input_file_id or self._upload(record, lease, provider)

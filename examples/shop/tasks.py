@@ -15,7 +15,7 @@ client = OpenAI()
 @batched_llm_task
 def answer(question: str) -> str:
     # A read: it may run twice.
-    manual = {"refund": "Refunds take five days."}.get(question.split()[-1].strip("?"), "")
+    manual = "Refunds take five days." if "refund" in question else "Ask us."
     # A write before the last call: it must not, so it runs within `once`.
     number = batchq.once(open_ticket, question)
     completion = client.chat.completions.create(

@@ -97,8 +97,8 @@ class Hooked(AnyTask):
 
 @signals.task_success.connect(weak=False)
 def _on_task_success(sender: Any = None, **_: Any) -> None:
-    if sender.app is not None and isinstance(sender, Hooked):
-        note(sender.request.id, ["task_success"])
+    if isinstance(sender, Hooked):
+        note(str(sender.request.id), ["task_success"])
 
 
 @signals.task_failure.connect(weak=False)
@@ -123,9 +123,10 @@ batched, live = Kind("batched"), Kind("live")
 def both(**options: Any) -> Callable[[Callable[..., Any]], None]:
     """Make two tasks of a function: one batched, one as it is."""
 
-    def make(fun: Callable[..., Any]) -> None:
-        app.task(name=f"batched.{fun.__name__}", **options)(batched_llm_task(fun))
-        app.task(name=f"live.{fun.__name__}", **options)(fun)
+    def make(fun: Any) -> None:
+        task: Any = app.task
+        task(name=f"batched.{fun.__name__}", **options)(batched_llm_task(fun))
+        task(name=f"live.{fun.__name__}", **options)(fun)
 
     return make
 
@@ -146,12 +147,12 @@ def summarise(parts: list[str]) -> str:
 
 
 @both(bind=True)
-def replace(self: AnyTask, text: str) -> str:
+def replace(self: AnyTask, text: str) -> Any:
     return self.replace(Kind(self).say.s(ask(text)))
 
 
 @both(bind=True)
-def replace_by_chord(self: AnyTask, text: str) -> str:
+def replace_by_chord(self: AnyTask, text: str) -> Any:
     kind, first = Kind(self), ask(text)
     return self.replace(chord(group(kind.say.s(first), upper.s(first)), kind.summarise.s()))
 

@@ -15,13 +15,14 @@ logger = logging.getLogger(__name__)
 
 app = make_app(
     "outcomes",
-    batchq_flush_after=0.4,
+    # A test says when: so what it asks shares a batch.
+    batchq_flush_after=None,
     batchq_tick=0.2,
     batchq_poll_first=0.1,
-    batchq_poll_longest=0.4,
+    batchq_poll_longest=0.3,
     batchq_lease=2,
     batchq_batch_lease=3,
-    batchq_batch_deadline=5,
+    batchq_batch_deadline=4,
     batchq_files_grace=1,
     batchq_create_grace=1.5,
 )

@@ -218,7 +218,8 @@ def on_uninstalled(text: str) -> str:
 @app.task
 @batched_llm_task
 def calls_a_task(text: str) -> str:
-    return under_app(text)
+    answer: str = under_app(text)
+    return answer
 
 
 @app.task
@@ -228,7 +229,8 @@ def plain_calls_a_function(text: str) -> str:
 
 @app.task
 def plain_calls_a_task(text: str) -> str:
-    return under_app(text)
+    answer: str = under_app(text)
+    return answer
 
 
 @app.task

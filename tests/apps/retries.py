@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
 from celery import Task
-from openai import APIError, OpenAI
+from openai import BadRequestError, OpenAI
 from pydantic import BaseModel
 
 from batchq import batched_llm_task
@@ -52,14 +53,15 @@ def count(task: AnyTask, name: str) -> int:
         return cast("int", notes.incr(f"notes:{name}:{task.request.id}"))
 
 
-AGAIN: dict[str, Any] = {
-    "bind": True,
-    "autoretry_for": (Exception,),
-    "retry_kwargs": {"countdown": 0, "max_retries": 3},
-}
+def again(**options: Any) -> Callable[[Any], AnyTask]:
+    """A task that is tried again at once, up to three times, whatever it raises."""
+    make: Any = app.task
+    once_more: dict[str, Any] = {"countdown": 0, "max_retries": 3}
+    defaults = {"bind": True, "autoretry_for": (Exception,), "retry_kwargs": once_more}
+    return cast("Callable[[Any], AnyTask]", make(**defaults | options))
 
 
-@app.task(**AGAIN)
+@again()
 @batched_llm_task
 def database_down(self: AnyTask, text: str) -> str:
     answer = ask(text)
@@ -68,21 +70,21 @@ def database_down(self: AnyTask, text: str) -> str:
 
 
 @batched_llm_task
-@app.task(**AGAIN)
+@again()
 def database_down_above(self: AnyTask, text: str) -> str:
     answer = ask(text)
     fail(self, DatabaseDown("no connection"))
     return answer
 
 
-@app.task(**AGAIN)
+@again()
 @batched_llm_task
 def database_down_before(self: AnyTask, text: str) -> str:
     fail(self, DatabaseDown("no connection"))
     return ask(text)
 
 
-@app.task(**AGAIN)
+@again()
 @batched_llm_task
 def bad_answer(self: AnyTask, text: str) -> str:
     answer = ask(text)
@@ -91,14 +93,14 @@ def bad_answer(self: AnyTask, text: str) -> str:
 
 
 @batched_llm_task
-@app.task(**AGAIN)
+@again()
 def bad_answer_above(self: AnyTask, text: str) -> str:
     answer = ask(text)
     fail(self, ValueError("not what was asked for"))
     return answer
 
 
-@app.task(**AGAIN)
+@again()
 @batched_llm_task(ask_again_on=Unusable)
 def own_list(self: AnyTask, text: str) -> str:
     answer = ask(text)
@@ -107,7 +109,7 @@ def own_list(self: AnyTask, text: str) -> str:
     return answer
 
 
-@app.task(**AGAIN)
+@again()
 @batched_llm_task(ask_again_on=())
 def never_again(self: AnyTask, text: str) -> str:
     answer = ask(text)
@@ -115,13 +117,13 @@ def never_again(self: AnyTask, text: str) -> str:
     return answer
 
 
-@app.task(bind=True, autoretry_for=(APIError,), retry_kwargs={"countdown": 0, "max_retries": 2})
+@again(autoretry_for=(BadRequestError,))
 @batched_llm_task
 def error_answer(self: AnyTask, text: str, **options: Any) -> str:
     return ask(text, **options)
 
 
-@app.task(bind=True, autoretry_for=(APIError,), retry_kwargs={"countdown": 0, "max_retries": 2})
+@again(autoretry_for=(BadRequestError,))
 def error_answer_live(self: AnyTask, text: str, **options: Any) -> str:
     return ask(text, **options)
 
@@ -136,7 +138,7 @@ def retries_itself(self: AnyTask, text: str, kind: str) -> str:
     return answer
 
 
-@app.task(**AGAIN)
+@again()
 @batched_llm_task
 def second_is_bad(self: AnyTask, text: str) -> list[str]:
     first = ask(text)
@@ -145,7 +147,7 @@ def second_is_bad(self: AnyTask, text: str) -> list[str]:
     return [first, second]
 
 
-@app.task(**AGAIN)
+@again()
 @batched_llm_task
 def second_does_not_parse(self: AnyTask, text: str) -> str:
     first = ask(text)
@@ -162,7 +164,7 @@ def second_does_not_parse(self: AnyTask, text: str) -> str:
     return label.name
 
 
-@app.task(**AGAIN)
+@again()
 @batched_llm_task
 def storm(self: AnyTask, text: str) -> str:
     answer = ask(text)

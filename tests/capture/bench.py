@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, overload
 
 from celery import Celery, signals
 from celery.result import denied_join_result
@@ -55,6 +55,10 @@ class Bench:
     def journal(self) -> Journal:
         return journal_of(self.app)
 
+    @overload
+    def task(self, fun: Callable[..., Any], /) -> Any: ...
+    @overload
+    def task(self, **options: Any) -> Callable[[Callable[..., Any]], Any]: ...
     def task(self, fun: Any = None, /, **options: Any) -> Any:
         """`@batched_llm_task` on this app, with or without options."""
         # Celery gives the tasks of one app to all others, unless told not to.
@@ -124,5 +128,6 @@ class Bench:
 
     def close(self) -> None:
         self.app.close()
-        for client in (self.app.backend.client, self.journal._redis):
+        backend: Any = self.app.backend
+        for client in (backend.client, self.journal._redis):
             client.connection_pool.disconnect()

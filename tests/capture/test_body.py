@@ -163,7 +163,7 @@ def test_every_status_is_raised_once_as_its_own_class(
     """A live call with these statuses is tried again by the SDK; a recorded one will not change."""
     bench = make_bench(batchq_max_attempts=1)
     bench.emulator.fault("line_error", status=status, first=1)
-    caught: list[tuple[type[BaseException], float]] = []
+    caught: list[tuple[openai.APIStatusError, float]] = []
 
     @bench.task
     def body(text: str) -> str:
@@ -171,14 +171,14 @@ def test_every_status_is_raised_once_as_its_own_class(
         try:
             return ask(client, text)
         except openai.APIStatusError as error:
-            assert error.status_code == status
-            caught.append((type(error), time.monotonic() - began))
+            caught.append((error, time.monotonic() - began))
             return "failed"
 
     with caplog.at_level("DEBUG", logger="openai"):
         assert bench.run(body, "hello") == "failed"
-    ((kind, seconds),) = caught
-    assert kind is ERRORS[status]
+    ((error, seconds),) = caught
+    assert type(error) is ERRORS[status]
+    assert error.status_code == status
     # The first pause of the SDK's own retries is at least 0.375 s.
     assert seconds < 0.3
     assert "Retrying" not in caplog.text

@@ -265,7 +265,7 @@ REFUSED: dict[str, tuple[Call, str, str]] = {
 def test_a_call_that_no_batch_can_take_is_refused(
     bench: Bench, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The error names the call, the reason and the way out; it is raised once, and nothing goes out."""
+    """The error names the call, the reason and the way out; it is raised once; nothing goes out."""
     call, path, reason = REFUSED[name]
     caught: list[BaseException] = []
 

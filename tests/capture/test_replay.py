@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from openai import AsyncOpenAI, OpenAI
 
 import batchq
 from batchq import RequestChanged
-from tests.capture.bench import Bench, ask
+from tests.capture.bench import Bench, ask, ask_async
 
 client = OpenAI()
 async_client = AsyncOpenAI()
@@ -36,6 +37,84 @@ def test_a_request_that_changed_gets_the_answer_that_was_paid_for(
     assert "paid for" in warning.getMessage()
     assert "strict=True" in warning.getMessage()
     assert body.name in warning.getMessage()
+
+
+def test_all_calls_of_a_body_may_change(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = itertools.count()
+
+    @bench.task
+    def body() -> list[str]:
+        first = ask(client, f"It is {next(times)} o'clock. Good morning?")
+        second = ask(client, f"It is {next(times)} o'clock. {first}")
+        return [first, second, ask(client, f"It is {next(times)} o'clock. {second}")]
+
+    first, second, third = bench.run(body)
+    assert len({first, second, third}) == 3
+    assert bench.emulator.ledger()["lines_known"] == 3
+
+
+def test_a_loop_whose_requests_all_change_ends(bench: Bench) -> None:
+    times = itertools.count()
+
+    @bench.task
+    def body() -> list[str]:
+        return [ask(client, f"{number}: it is {next(times)} o'clock") for number in range(3)]
+
+    answers = bench.run(body)
+    assert [text.partition(":")[0][-1:] for text in answers]
+    assert len(set(answers)) == 3
+    assert bench.emulator.ledger()["lines_known"] == 3
+
+
+def test_side_by_side_requests_that_all_change_keep_their_order(bench: Bench) -> None:
+    times = itertools.count()
+
+    async def one(number: int) -> str:
+        return await ask_async(async_client, f"word{number} at {next(times)}")
+
+    async def five() -> list[str]:
+        return await asyncio.gather(*map(one, range(5)))
+
+    @bench.task
+    def body() -> list[str]:
+        return asyncio.run(five())
+
+    answers = bench.run(body)
+    assert all(f"word{number}" in text for number, text in enumerate(answers)), answers
+    assert bench.emulator.ledger()["lines_known"] == 5
+
+
+def test_a_call_that_is_left_out_answers_no_other(bench: Bench) -> None:
+    """A body with a cache of its own skips the call it has an answer for; a later, new call of the
+    same model was given that answer.
+    """
+    cache: dict[str, str] = {}
+
+    @bench.task
+    def body() -> list[str]:
+        if "first" not in cache:
+            cache["first"] = ask(client, "first")
+        second = ask(client, f"second, after {cache['first']}")
+        return [cache["first"], second, ask(client, f"third, after {second}")]
+
+    assert bench.run(body) == body()
+    assert bench.emulator.ledger()["lines_known"] == 3
+
+
+def test_a_body_that_is_run_anew_gets_its_arguments_as_they_came(bench: Bench) -> None:
+    """A body may use up its arguments; a run made in the place of another needs its own."""
+    times = itertools.count()
+    seen: list[list[str]] = []
+
+    @bench.task(bind=True)
+    def body(self: Any, words: list[str]) -> str:
+        seen.append(list(words))
+        return ask(client, f"{words.pop()} at {next(times)}")
+
+    assert bench.run(body, ["one", "two"])
+    assert seen == [["one", "two"]] * 3
 
 
 def test_equal_requests_go_before_the_order_of_calls(
@@ -83,10 +162,12 @@ def test_strict_refuses_a_request_that_changed(
 
     with caplog.at_level("DEBUG", logger="openai"), pytest.raises(RequestChanged) as changed:
         bench.run(body)
-    (error,) = caught
+    assert len(caught) == 1
+    error = caught[0]
     assert isinstance(error, RequestChanged)
     assert isinstance(error, openai.OpenAIError)
-    assert next(times) == 2
+    # Once more than it was delivered: only at its end a run knows that nothing equal comes.
+    assert next(times) == 2 + 1
     assert "Retrying" not in caplog.text
     assert "batchq.once()" in str(changed.value)
     assert bench.emulator.ledger()["lines_known"] == 1

@@ -24,7 +24,7 @@ def in_ten_threads() -> list[str]:
 
 
 def by_gather() -> list[str]:
-    return batchq.gather(*(lambda text=text: ask(client, text) for text in TEN))  # type: ignore[misc]
+    return batchq.gather(*(lambda text=text: ask(client, text) for text in TEN))
 
 
 async def by_asyncio_gather() -> list[str]:
@@ -102,8 +102,71 @@ def test_a_pool_of_threads_takes_a_few_rounds(bench: Bench) -> None:
     assert ledger["batches_created"] <= 4
 
 
+def in_two_steps(text: str) -> str:
+    return ask(client, f"Improve: {ask(client, text)}")
+
+
+async def in_two_async_steps(text: str) -> str:
+    first = await ask_async(async_client, text)
+    # As a body that looks something up between its questions.
+    await asyncio.sleep(0)
+    return await ask_async(async_client, f"Improve: {first}")
+
+
+def chains_by_gather() -> list[str]:
+    return batchq.gather(*(lambda text=text: in_two_steps(text) for text in TEN))
+
+
+async def chains_by_asyncio_gather() -> list[str]:
+    return await asyncio.gather(*map(in_two_async_steps, TEN))
+
+
+async def chains_through_a_semaphore() -> list[str]:
+    semaphore = asyncio.Semaphore(2)
+
+    async def one(text: str) -> str:
+        async with semaphore:
+            return await in_two_async_steps(text)
+
+    return await asyncio.gather(*map(one, TEN))
+
+
+def chains_in_threads() -> list[str]:
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(in_two_steps, TEN))
+
+
+@pytest.mark.parametrize(
+    "chains",
+    [
+        chains_by_gather,
+        chains_by_asyncio_gather,
+        chains_through_a_semaphore,
+        chains_in_threads,
+    ],
+)
+def test_chains_of_calls_side_by_side_do_not_take_each_others_answers(
+    bench: Bench, chains: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second call of one chain is new while the first call of the next is still to come.
+
+    It was taken for a request that had changed, and was given the answer of that other call.
+    """
+
+    @bench.task
+    def body() -> list[str]:
+        called = chains()
+        return asyncio.run(awaited(called)) if asyncio.iscoroutine(called) else called
+
+    assert bench.run(body) == [in_two_steps(text) for text in TEN]
+    assert [record for record in caplog.records if record.name == "batchq.run"] == []
+    ledger = bench.emulator.ledger()
+    assert ledger["lines_known"] == 20
+    assert ledger["duplicates"] == {}
+
+
 def test_gather_asks_all_even_where_one_of_them_ends_with_a_group(bench: Bench) -> None:
-    """A capture inside a TaskGroup arrives as a group of exceptions; gather stopped at the first."""
+    """A capture inside a TaskGroup arrives as a group of exceptions, and gather stopped at it."""
 
     def in_a_group(text: str) -> str:
         async def grouped() -> str:
@@ -160,7 +223,7 @@ def swallow_everything(text: str) -> str:
 
 def hide_in_results(text: str) -> list[Any]:
     async def gathered() -> list[Any]:
-        return await asyncio.gather(ask_async(async_client, text), return_exceptions=True)
+        return list(await asyncio.gather(ask_async(async_client, text), return_exceptions=True))
 
     return [str(item) for item in asyncio.run(gathered())]
 

@@ -1,0 +1,153 @@
+"""Whatever becomes of a whole batch, every task ends right: one journey for each thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.harness import Stack
+from tests.outcomes import World
+
+APP = "tests.apps.outcomes"
+
+
+@pytest.fixture(scope="module")
+def _running(shared_stack: Stack) -> Stack:
+    shared_stack.worker(APP)
+    shared_stack.beat(APP)
+    return shared_stack
+
+
+@pytest.fixture
+def world(_running: Stack) -> Iterator[World]:
+    """A worker and a beat that run already, on an empty Redis and an emulator as new."""
+    world = World(_running)
+    world.quiet()
+    _running.redis.flushall()
+    _running.emulator.reset()
+    yield world
+    world.sent.clear()
+
+
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [
+        ("blank_lines", {}),
+        ("no_trailing_newline", {}),
+        ("huge_row", {"bytes": 2_000_000}),
+        ("empty_string_file_ids", {}),
+        ("zero_byte_files", {}),
+        ("uppercase_status", {}),
+        ("null_counts", {}),
+        ("unknown_status", {"polls": 3}),
+        ("completed_before_files", {"seconds": 0.5}),
+        ("content_404_once", {}),
+        ("content_502", {}),
+        ("content_cut", {"at": 0.5}),
+        ("content_cut", {"at": 0}),
+        ("retrieve_404", {}),
+        ("retrieve_500", {"times": 2}),
+        ("html_instead_of_json", {"call": "retrieve"}),
+        ("call_drop_after", {"call": "retrieve"}),
+        ("call_error", {"call": "delete_file", "status": 500, "times": 3}),
+    ],
+)
+def test_what_changes_nothing(world: World, fault: str, options: dict[str, Any]) -> None:
+    world.emulator.fault(fault, **options)
+    world.ask(3)
+    assert world.errors() == []
+    assert world.emulator.fired(fault), "the fault was met"
+    world.check(batches=1)
+
+
+# The batch as a whole
+
+
+def test_files_that_never_come_are_asked_for_again(world: World) -> None:
+    world.emulator.fault("missing_output_file_id")
+    world.ask(2)
+    assert world.errors() == []
+    world.check(batches=2, repeated=2)
+
+
+def test_files_that_are_gone_are_asked_for_again(world: World) -> None:
+    world.emulator.fault("file_expired")
+    world.ask(2)
+    assert world.errors() == []
+    world.check(batches=2, repeated=2)
+
+
+def test_a_batch_that_vanishes_is_asked_again(world: World) -> None:
+    world.emulator.fault("batch_404")
+    world.ask(2)
+    assert world.errors() == []
+    world.check(batches=2)
+
+
+@pytest.mark.parametrize("fault", ["stuck_validating", "stuck_in_progress"])
+def test_a_stuck_batch_is_cancelled_and_asked_again(world: World, fault: str) -> None:
+    world.emulator.fault(fault)
+    world.ask(2)
+    assert world.errors() == []
+    world.check(batches=2)
+    assert [batch["status"] for batch in world.batches()] == ["cancelled", "completed"]
+
+
+def test_what_a_cancelled_batch_had_answered_is_kept(world: World) -> None:
+    world.emulator.fault("stuck_finalizing")
+    world.ask(2)
+    assert world.errors() == []
+    world.check(batches=1)
+
+
+@pytest.mark.parametrize("line", [1, 3])
+def test_a_bad_line_fails_alone(world: World, line: int) -> None:
+    """Its neighbours go again, and have all their attempts still."""
+    world.emulator.fault("invalid_line", line=line, code="invalid_json_line")
+    world.ask(4)
+    assert world.errors() == [("BadRequestError", 400, "invalid_json_line")]
+    world.check(batches=2)
+    assert world.emulator.ledger()["lines_known"] == 3
+
+
+def test_more_bad_lines_than_there_are_attempts_fail_alone(world: World) -> None:
+    world.emulator.fault("invalid_line", line=1, times=4)
+    world.ask(6)
+    assert world.errors() == [("BadRequestError", 400, "invalid_json_line")] * 4
+    world.check(batches=5)
+
+
+def test_a_line_number_that_is_not_in_the_file_uses_up_attempts(world: World) -> None:
+    world.emulator.fault("invalid_line", line=1, times=None)
+    world.ask(3)
+    assert world.errors() == [("BadRequestError", 400, "invalid_json_line")] * 3
+    world.check(batches=3)
+
+
+def test_an_unknown_model_is_every_prompt_s_own_error(world: World) -> None:
+    world.emulator.fault("model_not_found")
+    world.ask(3)
+    assert world.errors() == [("NotFoundError", 404, "model_not_found")] * 3
+    world.check(batches=1)
+
+
+def test_a_full_queue_is_waited_for(world: World) -> None:
+    """More refusals than there are attempts, and no prompt fails."""
+    world.emulator.fault("token_limit_exceeded", times=4)
+    world.ask(3)
+    assert world.errors() == []
+    world.check()
+    assert [batch["status"] for batch in world.batches()][:4] == ["failed"] * 4
+
+
+def test_the_limit_is_learned_and_the_next_batches_are_smaller(world: World) -> None:
+    world.emulator.fault("token_limit", limit=60)
+    world.ask(6)
+    assert world.errors() == []
+    world.check()
+    refused, *rest = world.batches()
+    assert refused["status"] == "failed"
+    assert {batch["status"] for batch in rest} == {"completed"}
+    assert all(int(batch["tokens"]) <= 60 or batch["lines"] == "1" for batch in rest)

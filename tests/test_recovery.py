@@ -1,0 +1,192 @@
+"""Nothing is paid twice and nothing is lost: lost answers, lost messages, killed workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from batchq.message import publish
+from batchq.prompt import pack
+from tests.apps import outcomes
+from tests.harness import Stack, wait_until
+from tests.outcomes import World
+
+APP = "tests.apps.outcomes"
+
+
+@pytest.fixture(scope="module")
+def _running(shared_stack: Stack) -> Stack:
+    shared_stack.worker(APP)
+    shared_stack.beat(APP)
+    return shared_stack
+
+
+@pytest.fixture
+def world(_running: Stack) -> Iterator[World]:
+    """A worker and a beat that run already, on an empty Redis and an emulator as new."""
+    world = World(_running)
+    world.quiet()
+    _running.redis.flushall()
+    _running.emulator.reset()
+    yield world
+    world.sent.clear()
+
+
+# An answer of the provider is lost, late or a refusal
+
+
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [
+        ("create_drop_after", {}),
+        ("create_drop_before", {}),
+        ("create_slow_after", {"seconds": 2}),
+        ("create_500", {}),
+        ("create_500", {"times": 3}),
+        ("create_429", {"retry_after": 1}),
+        ("create_429", {"times": 4, "retry_after": 0}),
+        ("create_400_file_not_found", {}),
+        ("create_400_file_not_found", {"times": 4}),
+        ("html_instead_of_json", {"call": "create"}),
+        ("unauthorized", {"call": "create", "times": 3}),
+        ("call_error", {"call": "create", "status": 403, "times": 3}),
+        ("call_error", {"call": "create", "status": 408}),
+        ("call_error", {"call": "create", "status": 409}),
+        ("upload_500", {}),
+        ("upload_drop_before", {}),
+        ("upload_drop_after", {}),
+        ("unauthorized", {"call": "upload", "times": 3}),
+        ("call_error", {"call": "upload", "status": 429, "retry_after": 1}),
+        ("unauthorized", {"call": "retrieve", "times": 3}),
+        ("unauthorized", {"call": "content", "times": 3}),
+    ],
+)
+def test_every_prompt_runs_once_in_one_batch(
+    world: World, fault: str, options: dict[str, Any]
+) -> None:
+    world.emulator.fault(fault, **options)
+    world.ask(2)
+    assert world.errors() == []
+    assert world.emulator.fired(fault) >= int(options.get("times", 1)), "the fault was met"
+    world.check(batches=1)
+
+
+def test_a_batch_is_found_though_the_list_is_late(world: World) -> None:
+    """The list of batches shows a new one a moment later: to look once is not enough."""
+    world.emulator.fault("list_lag", seconds=1)
+    world.emulator.fault("create_drop_after")
+    world.ask(2)
+    assert world.errors() == []
+    world.check(batches=1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [
+        ("unauthorized", {"call": "list"}),
+        ("call_error", {"call": "list", "status": 429, "retry_after": 0}),
+        ("call_error", {"call": "list", "status": 400, "times": 2}),
+        ("list_500", {"times": 2}),
+        ("call_drop_after", {"call": "list"}),
+    ],
+)
+def test_a_refused_list_is_no_reason_to_create_again(
+    world: World, fault: str, options: dict[str, Any]
+) -> None:
+    """The answer to a create was lost, and the look for the batch was refused.
+
+    The refusal wiped out the intent, so the next try made a second batch, and all was paid twice.
+    """
+    world.emulator.fault("create_drop_after")
+    world.emulator.fault(fault, **options)
+    world.ask(2)
+    assert world.errors() == []
+    world.check(batches=1)
+
+
+def test_an_upload_whose_answer_was_lost_is_found(world: World) -> None:
+    world.emulator.fault("upload_drop_after")
+    world.ask(2)
+    assert world.errors() == []
+    world.check(batches=1)
+    assert world.emulator.ledger()["uploads"] == 1
+
+
+def test_a_refusal_is_seen_and_uses_no_attempt(world: World) -> None:
+    world.emulator.fault("unauthorized", call="create", times=None)
+    world.ask(2)
+
+    def note() -> str:
+        return world.open()[0].note if world.open() else ""
+
+    wait_until(lambda: "401" in note(), description="the batch says why it waits")
+    wait_until(lambda: world.emulator.fired("unauthorized") > 4, description="it is tried again")
+    world.emulator.lift("unauthorized")
+    assert world.errors() == []
+    world.check(batches=1)
+
+
+def test_a_batch_that_is_always_refused_ends_with_the_provider_s_words(world: World) -> None:
+    world.emulator.fault("call_error", call="create", status=400, code="no_billing", times=None)
+    world.ask(2)
+    assert world.errors() == [("BadRequestError", 400, "no_billing")] * 2
+    world.check(batches=0)
+
+
+# A message is lost or comes twice
+
+
+def test_a_poll_that_was_lost_is_sent_again(world: World) -> None:
+    world.emulator.fault("stuck_in_progress")
+    world.ask(2)
+    before = wait_until(_chain_of_a_poll(world), description="the batch is polled")
+    # What a poll finds that is not its chain's own: nothing to do. So the message is lost.
+    world.journal._redis.hset(world.journal._batch(world.open()[0].id)[0], "chain", "lost")
+    wait_until(lambda: world.open()[0].chain not in {before, "lost"}, description="a new chain")
+    world.emulator.lift("stuck_in_progress")
+    assert world.errors() == []
+    world.check(batches=1)
+
+
+def _chain_of_a_poll(world: World) -> Any:
+    def chain() -> str:
+        batches = world.open()
+        return batches[0].chain if batches and batches[0].status else ""
+
+    return chain
+
+
+def test_a_task_whose_message_was_lost_is_sent_again(world: World) -> None:
+    """A task has its answer, and the message that was to resume it is gone."""
+    world.emulator.fault("slow", call="create", seconds=0.5)
+    world.ask(1)
+    task_id = world.sent[0].id
+    deaf = json.loads(world.journal.messages([task_id])[0] or b"") | {"routing_key": "deaf"}
+    key = world.journal._task(task_id)
+    world.journal._redis.hset(key, "message", pack(json.dumps(deaf).encode()))
+    client = world.stack.redis
+    wait_until(lambda: client.delete("deaf"), description="the message is sent, and lost")
+    # As ten minutes later.
+    world.journal._redis.zadd(world.journal.key("resuming"), {task_id: 1})
+    wait_until(lambda: client.llen("deaf"), description="it is sent again")
+    client.lmove("deaf", "celery")
+    assert world.errors() == []
+    world.check(batches=1)
+
+
+def test_a_task_that_is_resumed_twice_ends_once(world: World) -> None:
+    world.emulator.fault("slow", call="create", seconds=0.5)
+    world.ask(1)
+    task_id = world.sent[0].id
+    (kept,) = world.journal.messages([task_id])
+    assert kept is not None
+    assert world.errors() == []
+    publish(outcomes.app, [kept] * 3)
+    done = f"a second delivery of task {outcomes.say.name} [{task_id}] ends here"
+    worker = world.stack.processes[0]
+    wait_until(lambda: worker.output().count(done) == 3, description="all three came in vain")
+    assert world.sent[0].get()["answer"]
+    world.check(batches=1)
