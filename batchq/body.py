@@ -25,7 +25,8 @@ def once(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     A batched body runs again from the top after each answer, so what writes, sends or draws a
     random number belongs in here, or after the last call. The result is journaled as JSON (with
     dates, UUIDs and decimals; tuples come back as lists, in the first run too). Steps of one
-    function are told apart by their order. If the process dies between ``fn`` and its record, ``fn`` runs once more.
+    function are told apart by their order. If the process dies between ``fn`` and its record,
+    ``fn`` runs once more.
 
     Outside a batched body it is a plain call. Raises StepNotJournaled where the result is not JSON.
     """

@@ -308,8 +308,13 @@ class Journal:
             )
         ]
 
-    def seal(self, lane: Lane, batch_id: str, *, limits: Limits, tokens: int) -> tuple[int, bool]:
-        """Move prompts of a lane into a batch; returns how many moved, and whether it is full."""
+    def seal(
+        self, lane: Lane, batch_id: str, *, limits: Limits, tokens: int, alone: bool = True
+    ) -> tuple[int, bool]:
+        """Move prompts of a lane into a batch; returns how many moved, and whether it is full.
+
+        A batch that is ``alone`` takes its first prompt even if that has more than ``tokens``.
+        """
         waiting, totals = self._lane(lane)
         candidates = [member.decode() for member in self._range(waiting, 0, CHUNK - 1)]
         pairs = [(custom_id, *_parts(custom_id)) for custom_id in candidates]
@@ -320,7 +325,7 @@ class Journal:
         ]
         args = [
             *(batch_id, lane.name, limits.lines, limits.bytes, limits.embedding_inputs, tokens),
-            self._keep_journal,
+            *(self._keep_journal, int(alone)),
             *(part for custom_id, _, number in pairs for part in (custom_id, number)),
         ]
         moved, word = self._run("seal", keys, args)
@@ -448,7 +453,7 @@ class Journal:
     def lines(self, batch: BatchRecord) -> Iterator[tuple[str, bytes]]:
         """The lines of a batch file, one at a time, in order.
 
-        A prompt whose body is gone (its task was forgotten) is taken out: nobody waits for it.
+        A prompt whose body is gone has an empty line: its task was forgotten, or is about to be.
         """
         # A few megabytes of bodies at a time, whatever their size.
         size = max(1, min(CHUNK, _BODIES * batch.lines // max(1, batch.bytes)))
@@ -457,10 +462,11 @@ class Journal:
             for task_id, number in map(_parts, custom_ids):
                 pipe.hget(self._bodies(task_id), str(number))
             for custom_id, body in zip(custom_ids, pipe.execute(), strict=True):
-                if body is None:
-                    self.take_out(batch.id, [custom_id])
-                else:
-                    yield custom_id, line(custom_id, batch.lane.endpoint, unpack(body))
+                known = body is not None
+                yield (
+                    custom_id,
+                    line(custom_id, batch.lane.endpoint, unpack(body)) if known else b"",
+                )
 
     def take_out(self, batch_id: str, custom_ids: Iterable[str]) -> None:
         """Take lines out of a batch that has not been uploaded."""
@@ -549,6 +555,16 @@ class Journal:
                 keys += self._lane(Lane.from_name(record["lane"]))
                 args += [number, id_of(task_id, int(number))]
         self._word("drop", keys, args)
+
+    def forget_expired(self) -> None:
+        """Take tasks whose journal has run out from those that wait: no answer will do it."""
+        until = self.now() - self._keep_journal
+        oldest: list[bytes] = self._redis.zrangebyscore(
+            self.key("waiting"), "-inf", until, start=0, num=CHUNK
+        )
+        for task_id in oldest:
+            if not self._redis.exists(self._task(task_id.decode())):
+                self._redis.zrem(self.key("waiting"), task_id)
 
     def let_go(self, task_ids: Iterable[str]) -> None:
         """Resume these tasks no more: there is no message to do it with. What they know stays."""

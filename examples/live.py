@@ -33,7 +33,7 @@ def check_and_translate(text: str) -> str:
 
 if __name__ == "__main__":
     print("now, in this process:", translate("one"))
-    live = translate.apply_async(args=["two"], headers={"batchq": "live"})
+    live = translate.apply_async(args=("two",), headers={"batchq": "live"})
     print("now, in a worker:", live.get(timeout=60))
     print("later, in a batch:", translate.delay("three").get(timeout=600))
     print("one call of each:", check_and_translate.delay("four").get(timeout=600))

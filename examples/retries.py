@@ -1,10 +1,9 @@
 """Celery's retries: which of them pay for a new answer, and which get the old one again."""
 
-from typing import Literal
+from typing import Any
 
-from celery import Celery, Task
+from celery import Celery
 from openai import OpenAI
-from pydantic import BaseModel
 
 import batchq
 from batchq import batched_llm_task
@@ -16,31 +15,28 @@ batchq.install(app)
 client = OpenAI()
 
 
-class NotOneWord(Exception):
-    """The answer was bad: ask again."""
+class TooLong(Exception):
+    """The answer is bad: it should be one word."""
 
 
-class Mood(BaseModel):
-    mood: Literal["positive", "negative"]
-
-
-@app.task(bind=True, autoretry_for=(NotOneWord, ConnectionError), default_retry_delay=0)
-@batched_llm_task(ask_again_on=NotOneWord)
-def mood(self: Task, review: str) -> str:
-    ask = [{"role": "user", "content": f"In one word, positive or negative? {review}"}]
-    if self.request.retries == 0:
-        completion = client.chat.completions.create(model="gpt-5.6-luna", messages=ask)
-        word = completion.choices[0].message.content or ""
-        if len(word.split()) != 1:
-            raise NotOneWord(word)  # The retry asks anew, in the next batch.
-    else:
-        parsed = client.chat.completions.parse(
-            model="gpt-5.6-luna", messages=ask, response_format=Mood
-        )
-        word = parsed.choices[0].message.parsed.mood
-    if self.request.retries == 1:
-        raise ConnectionError("the database")  # The retry gets the answer that was paid for.
-    return word
+@app.task(bind=True, autoretry_for=(TooLong, ConnectionError), default_retry_delay=0)
+@batched_llm_task(ask_again_on=TooLong)
+def mood(self: Any, review: str) -> str:
+    retries = self.request.retries
+    question = "Its mood?" if retries == 0 else "Answer with one of: positive, negative."
+    completion = client.chat.completions.create(
+        model="gpt-5.6-luna",
+        messages=[
+            {"role": "system", "content": question},
+            {"role": "user", "content": review},
+        ],
+    )
+    answer = completion.choices[0].message.content or ""
+    if " " in answer:
+        raise TooLong(answer)  # A bad answer: the retry asks anew, in the next batch.
+    if retries == 1:
+        raise ConnectionError("the database")  # The next run gets this answer again, for free.
+    return answer
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import gc
 import os
 import uuid
 from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -112,42 +113,39 @@ def stack(
     stack.stop()
 
 
-def _shared(
-    request: pytest.FixtureRequest, server: Server, emulator: Emulator, directory: Path
-) -> Iterator[Stack]:
-    server.client.flushall()
-    emulator.reset()
-    stack = Stack(server, emulator, directory)
-    stack.lasting = request.config.stash[LASTING]
-    request.node.stash[PROCESSES] = stack.processes
-    yield stack
-    stack.stop()
-    gc.collect()
+Share = Callable[[pytest.FixtureRequest], AbstractContextManager[Stack]]
+
+
+@pytest.fixture(scope="session")
+def share_stack(
+    _server: Server, _emulator: Emulator, tmp_path_factory: pytest.TempPathFactory
+) -> Share:
+    """Makes a stack for the scope of the fixture that asks; what it starts outlives a test."""
+
+    @contextmanager
+    def share(request: pytest.FixtureRequest) -> Iterator[Stack]:
+        _server.client.flushall()
+        _emulator.reset()
+        stack = Stack(_server, _emulator, tmp_path_factory.mktemp("shared"))
+        stack.lasting = request.config.stash[LASTING]
+        request.node.stash[PROCESSES] = stack.processes
+        try:
+            yield stack
+        finally:
+            stack.stop()
+            gc.collect()
+
+    return share
 
 
 @pytest.fixture(scope="module")
-def shared_stack(
-    request: pytest.FixtureRequest,
-    _server: Server,
-    _emulator: Emulator,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Stack]:
+def shared_stack(request: pytest.FixtureRequest, share_stack: Share) -> Iterator[Stack]:
     """A stack that the tests of a module share, so that its workers start once.
 
     Start its processes in a fixture of the module; its Redis and bill are as new only once.
     """
-    yield from _shared(request, _server, _emulator, tmp_path_factory.mktemp("shared"))
-
-
-@pytest.fixture(scope="package")
-def package_stack(
-    request: pytest.FixtureRequest,
-    _server: Server,
-    _emulator: Emulator,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Stack]:
-    """The same for all modules of a folder."""
-    yield from _shared(request, _server, _emulator, tmp_path_factory.mktemp("package"))
+    with share_stack(request) as stack:
+        yield stack
 
 
 @pytest.fixture

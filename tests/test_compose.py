@@ -59,18 +59,23 @@ class Compose:
         return process
 
     def healthy(self, name: str) -> bool:
-        kind, *words = self.services[name]["healthcheck"]["test"]
+        """As Docker asks: a check that takes longer than its timeout has failed."""
+        check = self.services[name]["healthcheck"]
+        kind, *words = check["test"]
         words = [self.here(word) for word in words]
-        check = subprocess.run(
-            words[0] if kind == "CMD-SHELL" else words,
-            shell=kind == "CMD-SHELL",
-            env={"PATH": self.path, **self.environment(name)},
-            cwd=ROOT,
-            capture_output=True,
-            timeout=5,
-            check=False,
-        )
-        return check.returncode == 0
+        try:
+            done = subprocess.run(
+                words[0] if kind == "CMD-SHELL" else words,
+                shell=kind == "CMD-SHELL",
+                env={"PATH": self.path, **self.environment(name)},
+                cwd=ROOT,
+                capture_output=True,
+                timeout=int(check["timeout"].removesuffix("s")),
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return done.returncode == 0
 
     def wait_until_healthy(self, name: str) -> None:
         def healthy() -> bool:
@@ -152,8 +157,7 @@ def test_a_health_check_fails_when_its_service_is_gone(compose: Compose) -> None
     redis = compose.start("redis")
     compose.wait_until_healthy("redis")
     redis.pause()
-    with pytest.raises(subprocess.TimeoutExpired):
-        compose.healthy("redis")
+    assert not compose.healthy("redis")
 
 
 def test_every_service_is_restarted_and_watched() -> None:

@@ -449,6 +449,18 @@ def test_a_run_that_died_with_its_answers_is_stuck(journal: Journal) -> None:
     assert journal.stuck(unclaimed_for=SECOND) == [asked.task_id]
 
 
+def test_a_task_whose_journal_ran_out_waits_no_more(redis_url: str, journal: Journal) -> None:
+    """Its prompts were in the lane of an account that had gone; it was counted for ever."""
+    short = make(redis_url, batchq_keep_journal=0.6, batchq_batch_deadline=0.5)
+    stays, gone = capture(journal), capture(short)
+    wait_until(
+        lambda: not short._redis.exists(short._task(gone.task_id)), description="it has run out"
+    )
+    short.forget_expired()
+    journal.forget_expired()
+    assert journal._redis.zrange(journal.key("waiting"), 0, -1) == [stays.task_id.encode()]
+
+
 # drop
 
 
@@ -513,10 +525,13 @@ def test_the_lines_of_a_batch_are_its_bodies(journal: Journal) -> None:
     sealed(journal)
     journal._redis.delete(journal._bodies(gone.task_id))
     lines = list(journal.lines(record(journal)))
-    assert [custom_id for custom_id, _ in lines] == asked.custom_ids
-    assert [len(line) for _, line in lines] == [each.size for each in asked.prompts]
-    assert long in lines[1][1]
-    assert list(journal.prompts_of("b1")) == asked.custom_ids
+    assert sorted(custom_id for custom_id, _ in lines) == sorted(ids([asked, gone]))
+    found = dict(lines)
+    assert [len(found[each.custom_id]) for each in asked.prompts] == [
+        each.size for each in asked.prompts
+    ]
+    assert long in found[asked.custom_ids[1]]
+    assert found[gone.custom_ids[0]] == b""
 
 
 # limits

@@ -302,7 +302,7 @@ def test_the_journal_does_what_its_model_does(redis_url: str) -> None:
         run_state_machine_as_test(
             cast("type[Machine]", lambda: Machine(journal, client)),
             settings=hypothesis_settings(
-                max_examples=120,
+                max_examples=80,
                 stateful_step_count=30,
                 deadline=None,
                 database=None,

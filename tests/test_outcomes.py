@@ -130,6 +130,13 @@ def test_a_line_without_an_answer_is_asked_again(world: World, fault: str, repea
     world.check(batches=2, repeated=repeated)
 
 
+def test_a_prompt_that_never_gets_a_row_ends_with_an_error(world: World) -> None:
+    world.emulator.fault("missing_rows", first=1, times=None)
+    world.ask(1)
+    assert world.errors() == [("InternalServerError", 503, "not_answered")]
+    world.check(batches=3, repeated=2)
+
+
 def test_a_last_line_that_is_cut_is_asked_again(world: World) -> None:
     world.emulator.fault("truncated_last_line")
     world.ask(3)

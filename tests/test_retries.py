@@ -1,4 +1,4 @@
-"""A task that fails and is tried again gets the answers that were paid for, unless they were bad."""
+"""A task that fails and is tried again gets the answers that were paid for, unless one was bad."""
 
 from __future__ import annotations
 
@@ -82,6 +82,17 @@ def test_a_retry_after_a_bad_answer_asks_anew(
     """A ValueError says that the answer was bad; ``ask_again_on`` says what else does."""
     result = sent[name, more]
     assert result.get(timeout=30) == ask(f"A text for {name}.")
+    assert billed(stack, result.id) == {"0": 1, "1": 1}
+
+
+def test_a_retry_with_other_arguments_is_another_question(stack: Stack) -> None:
+    """It got the answer to the old one.
+
+    A request that changes from run to run gets the answer that was paid for, and a retry looked
+    like one of those, though here the task itself said that it asks something else.
+    """
+    result = retries.asks_otherwise.delay("A first text.")
+    assert result.get(timeout=30) == ask("Something else.")
     assert billed(stack, result.id) == {"0": 1, "1": 1}
 
 

@@ -121,7 +121,7 @@ def run_body(
         raise Parked from None
     _still_ours(delivery)
     if error is not None:
-        delivery.ask_again = _asked_again(run, error, ask_again_on)
+        delivery.ask_again = _asked_again(run, error, ask_again_on, task)
         raise error
     return result
 
@@ -212,8 +212,11 @@ def _still_ours(delivery: _Delivery) -> None:
 
 
 def _asked_again(
-    run: Run, error: BaseException, ask_again_on: tuple[type[BaseException], ...] | None
+    run: Run, error: BaseException, ask_again_on: tuple[type[BaseException], ...] | None, task: Any
 ) -> list[int]:
+    if isinstance(error, Retry) and _has_other_arguments(error, task.request):
+        # Another question; to the replay it would look like the old one in other words.
+        return [entry.number for entry in (*run.claim.entries, *run.used)]
     cause = error.exc if isinstance(error, Retry) and error.exc is not None else error
     if ask_again_on is None and isinstance(cause, BatchqError):
         return []  # It is about the call, not about an answer, though it is an OpenAIError as well.
@@ -222,6 +225,13 @@ def _asked_again(
 
         ask_again_on = (OpenAIError, ValueError, LookupError)
     return run.ask_again(cause) if isinstance(cause, ask_again_on) else []
+
+
+def _has_other_arguments(retry: Any, request: Any) -> bool:
+    """True after ``self.retry(args=...)`` or ``kwargs=`` with others than this run has."""
+    args: tuple[Any, ...] = tuple(retry.sig.args if retry.sig is not None else request.args)
+    kwargs: dict[str, Any] = retry.sig.kwargs if retry.sig is not None else request.kwargs
+    return args != tuple(request.args) or kwargs != request.kwargs
 
 
 @signals.task_postrun.connect(weak=False)

@@ -86,10 +86,17 @@ class _Fetching:
         """The custom ids of this batch. A row with another one answers nobody."""
         return frozenset(self.journal.prompts_of(self.record.id))
 
+    @property
+    def _age(self) -> timedelta:
+        """How long ago the last poll found that it will not change any more."""
+        return timedelta(milliseconds=self.journal.now() - self.record.finished_at)
+
     def run(self, provider: Provider) -> Next | None:
         try:
             batch = provider.retrieve(self.record.provider_id)
-        except ProviderNotFound:
+        except ProviderNotFound as error:
+            if not self.record.missing_since and self._age < settings(self.app).files_grace:
+                return self.later(str(error))
             # Batches do vanish (tensorzero#1198). What it had answered is gone with it.
             batch = ProviderBatch(id=self.record.provider_id, status="unknown")
         if batch.status == "failed" and not batch.output_file_id:
@@ -105,7 +112,7 @@ class _Fetching:
     def later(self, why: str) -> Next:
         """Come back: the files are not all there, or could not be read to their end."""
         config = settings(self.app)
-        age = timedelta(milliseconds=self.journal.now() - self.record.finished_at)
+        age = self._age
         pause = min(max(age / 4, config.poll_first), config.poll_longest)
         logger.warning(
             "batch %s is not fetched yet: %s",
@@ -121,7 +128,7 @@ class _Fetching:
 
     def _read(self, provider: Provider, batch: ProviderBatch) -> Next | None:
         """Read both files; returns the next look where they are not whole yet."""
-        age = timedelta(milliseconds=self.journal.now() - self.record.finished_at)
+        age = self._age
         in_grace = age < settings(self.app).files_grace
         if files_missing(batch) and in_grace:
             return self.later("it is completed, and its files are not there yet")

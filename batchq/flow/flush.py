@@ -59,7 +59,8 @@ def flush(app: Celery[Any], batch_id: str | None = None, *, everything: bool = F
     for lane in journal.lanes():
         # A lane of an account that is gone from the settings keeps its prompts until it is back.
         known = lane.lane.account in config.accounts
-        due = known and is_due(lane, config, since_everything=since)
+        # What late answers have emptied leaves the list of lanes when it is sealed.
+        due = known and (not lane.prompts or is_due(lane, config, since_everything=since))
         if due and not journal.paused(lane.lane):
             for sealed in _seal(journal, config, lane.lane):
                 wake(app, Next("flush", (sealed,)))
@@ -69,20 +70,20 @@ def _seal(journal: Journal, config: Settings, lane: Lane) -> list[str]:
     """Seal a lane into as many batches as it needs, as far as the provider has room for them."""
     sealed: list[str] = []
     with journal.lease("lane", lane.name, config.batch_lease) as lease:
-        room = _room(journal, config, lane)
-        while lease is not None and room > 0:
-            batch_id, moved, full = uuid.uuid4().hex, 0, False
-            while not full:
+        limits = config.accounts[lane.account].limits
+        queued = journal.queued_tokens(lane)
+        room = _room(journal, config, lane) - queued
+        while lease is not None and (room > 0 or not queued):
+            batch_id, count, full = uuid.uuid4().hex, 1, False
+            while count and not full:
                 count, full = journal.seal(
-                    lane, batch_id, limits=config.accounts[lane.account].limits, tokens=room
+                    lane, batch_id, limits=limits, tokens=room, alone=not queued
                 )
-                moved += count
-                if not count:
-                    break
             record = journal.batch(batch_id)
             if record is None:
                 break
             sealed.append(batch_id)
+            queued += record.tokens
             room -= record.tokens
             logger.info(
                 "sealed %d prompts of lane %s into batch %s",
@@ -93,16 +94,12 @@ def _seal(journal: Journal, config: Settings, lane: Lane) -> list[str]:
 
 
 def _room(journal: Journal, config: Settings, lane: Lane) -> int:
-    """How many tokens may be queued at the provider for this lane's model now."""
+    """How many tokens may be queued at the provider for this lane's model."""
     configured = config.accounts[lane.account].limits.enqueued_tokens
     if isinstance(configured, dict):
         configured = configured.get(lane.model)
     known = [limit for limit in (configured, journal.learned_limit(lane)) if limit is not None]
-    if not known:
-        return NO_LIMIT
-    queued = journal.queued_tokens(lane)
-    # A prompt that is estimated to be over the limit still gets its try when nothing is queued.
-    return min(known) - queued if queued else max(1, min(known))
+    return min(known, default=NO_LIMIT)
 
 
 class _Submission:

@@ -22,7 +22,7 @@ __all__ = ["poll"]
 logger = logging.getLogger("batchq.poll")
 
 _LOST_AFTER = 3
-"""How often in a row a batch may be unknown to its provider before its prompts are asked again."""
+"""How often in a row, at least, a batch is unknown to its provider before it counts as gone."""
 
 
 def poll(app: Celery[Any], batch_id: str, chain: str) -> None:
@@ -53,14 +53,19 @@ def _ask(app: Celery[Any], record: BatchRecord, lease: Lease) -> Next:
             "completed": batch.completed,
             "failed": batch.failed,
             "looks": 0,
+            "missing_since": 0,
         }
         step = after_poll(batch, age=age, settings=config)
         if isinstance(step, Cancel):
             batch = provider.cancel(record.provider_id)
             step = Wait(step.delay)
     except ProviderNotFound as error:
-        fields |= {"looks": record.looks + 1, "note": str(error)}
-        gone = record.looks + 1 >= _LOST_AFTER
+        now = journal.now()
+        since = record.missing_since or now
+        fields |= {"looks": record.looks + 1, "missing_since": since, "note": str(error)}
+        # A key that was changed by mistake finds no batch either: give its owner some time.
+        long = timedelta(milliseconds=now - since) >= config.files_grace
+        gone = long and record.looks + 1 >= _LOST_AFTER
         step = Fetch() if gone else Wait(pause_between_polls(age, config))
     except (ProviderError, ConfigurationError) as error:
         logger.warning("batch %s: %s", batch_id, error, extra={"action": "poll", "batch": batch_id})

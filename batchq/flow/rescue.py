@@ -29,6 +29,7 @@ def rescue(app: Celery[Any]) -> None:
     journal = journal_of(app)
     for record in journal.open_batches(overdue=3 * settings(app).tick):
         _wake(app, journal, record)
+    journal.forget_expired()
     stuck = _not_final(app, journal, journal.stuck(unclaimed_for=_UNCLAIMED))
     for task_ids in chunks(stuck):
         wake(app, Next("resume", (task_ids,)))

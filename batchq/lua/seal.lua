@@ -2,7 +2,8 @@
 -- KEYS: 1 lane, 2 lane's totals, 3 lanes, 4 batch hash, 5 batch's prompts, 6 open batches,
 --       then the task hash of each candidate
 -- ARGV: 1 batch id, 2 lane name, 3 max lines, 4 max bytes, 5 max inputs, 6 max tokens,
---       7 time to live in ms, then for each candidate: custom id, number
+--       7 time to live in ms, 8 whether nothing else is queued (1 or 0),
+--       then for each candidate: custom id, number
 -- Returns: {prompts moved, FULL or MORE}
 local lane, totals, batch, prompts = KEYS[1], KEYS[2], KEYS[4], KEYS[5]
 local batch_id = ARGV[1]
@@ -16,7 +17,7 @@ local time = redis.call("TIME")
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local moved, word = 0, "MORE"
 for index = 7, #KEYS do
-  local custom_id, number = ARGV[8 + 2 * (index - 7)], ARGV[9 + 2 * (index - 7)]
+  local custom_id, number = ARGV[9 + 2 * (index - 7)], ARGV[10 + 2 * (index - 7)]
   if redis.call("ZSCORE", lane, custom_id) then
     local size = redis.call("HMGET", KEYS[index], number .. ":bytes", number .. ":inputs",
       number .. ":tokens", number .. ":place")
@@ -32,9 +33,11 @@ for index = 7, #KEYS do
       local next_sums = { sums[1] + 1, sums[2] + size[1], sums[3] + size[2], sums[4] + size[3] }
       local fits = true
       for i = 1, 4 do
-        -- The first prompt of a batch always goes: what can never fit was refused at capture,
-        -- and a token limit is an estimate that the provider may well see otherwise.
-        fits = fits and (sums[1] == 0 or next_sums[i] <= limits[i])
+        -- The first prompt of a batch goes: what can never fit was refused at capture. With
+        -- tokens only if nothing else is queued, for then waiting would not help, and our count
+        -- of them is an estimate that the provider may well see otherwise.
+        local exempt = sums[1] == 0 and (i < 4 or ARGV[8] == "1")
+        fits = fits and (exempt or next_sums[i] <= limits[i])
       end
       if not fits then
         word = "FULL"

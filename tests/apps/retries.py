@@ -138,6 +138,15 @@ def retries_itself(self: AnyTask, text: str, kind: str) -> str:
     return answer
 
 
+@app.task(bind=True)
+@batched_llm_task
+def asks_otherwise(self: AnyTask, text: str) -> str:
+    answer = ask(text)
+    if self.request.retries == 0:
+        raise self.retry(args=("Something else.",), exc=DatabaseDown("down"), countdown=0)
+    return answer
+
+
 @again()
 @batched_llm_task
 def second_is_bad(self: AnyTask, text: str) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, overload
 from celery import Celery, signals
 from celery.result import denied_join_result
 from celery.worker.request import Request
+from kombu import pools
 
 from batchq import batched_llm_task
 from batchq.flow.capture import BATCHED
@@ -59,7 +60,7 @@ class Bench:
     def task(self, fun: Callable[..., Any], /) -> Any: ...
     @overload
     def task(self, **options: Any) -> Callable[[Callable[..., Any]], Any]: ...
-    def task(self, fun: Any = None, /, **options: Any) -> Any:
+    def task(self, fun: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """`@batched_llm_task` on this app, with or without options."""
         # Celery gives the tasks of one app to all others, unless told not to.
         decorate: Callable[[Any], Any] = batched_llm_task(app=self.app, shared=False, **options)
@@ -128,6 +129,7 @@ class Bench:
 
     def close(self) -> None:
         self.app.close()
+        pools.reset()
         backend: Any = self.app.backend
         for client in (backend.client, self.journal._redis):
             client.connection_pool.disconnect()

@@ -39,9 +39,7 @@ def test_a_request_that_changed_gets_the_answer_that_was_paid_for(
     assert body.name in warning.getMessage()
 
 
-def test_all_calls_of_a_body_may_change(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_all_calls_of_a_body_may_change(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     times = itertools.count()
 
     @bench.task

@@ -12,12 +12,10 @@ from pydantic import BaseModel
 import batchq
 from batchq import batched_llm_task
 
-app = Celery("shop", set_as_current=False)
-app.conf.broker_url = app.conf.result_backend = os.environ["REDIS_URL"]
+REDIS = os.environ["REDIS_URL"]
+app = Celery("shop", broker=REDIS, backend=REDIS, set_as_current=False)
 # A user keeps the defaults and saves money; a test is in a hurry.
-app.conf.batchq_flush_after = 0
-app.conf.batchq_tick = 0.3
-app.conf.batchq_poll_first = 0.2
+app.conf.update(batchq_flush_after=0, batchq_tick=0.3, batchq_poll_first=0.2)
 batchq.install(app)
 
 client = OpenAI()
@@ -39,7 +37,7 @@ def ask(text: str, *, temperature: float = 1) -> str:
 
 def count(what: str) -> int:
     """Count how often a line was reached, over all processes."""
-    with redis.Redis.from_url(os.environ["REDIS_URL"], decode_responses=True) as counters:
+    with redis.Redis.from_url(REDIS, decode_responses=True) as counters:
         return int(str(counters.incr(what)))
 
 
