@@ -22,7 +22,10 @@ FLOWER_PORT := 5555
 REDIS_URL := redis://127.0.0.1:$(VALKEY_PORT)/0
 OPENAI_BASE_URL := http://127.0.0.1:$(EMULATOR_PORT)/v1
 OPENAI_API_KEY := sk-demo
-SERVICE := REDIS_URL=$(REDIS_URL) OPENAI_BASE_URL=$(OPENAI_BASE_URL) OPENAI_API_KEY=$(OPENAI_API_KEY) $(BIN)
+# Seconds; the default of 15 minutes is for production.
+FLUSH_AFTER := 3
+SERVICE = REDIS_URL=$(REDIS_URL) OPENAI_BASE_URL=$(OPENAI_BASE_URL) \
+  OPENAI_API_KEY=$(OPENAI_API_KEY) BATCHQ_FLUSH_AFTER=$(FLUSH_AFTER) $(BIN)
 
 .PHONY: demo test test-main test-openai2 check format clean valkey emulator worker beat flower
 .DEFAULT_GOAL := help

@@ -8,10 +8,11 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from billiard.process import current_process
@@ -95,6 +96,9 @@ class Run:
     _steps: dict[str, str] = field(init=False, default_factory=dict[str, str])
     _steps_taken: dict[str, int] = field(init=False, default_factory=dict[str, int])
     _next_number: int = field(init=False, default=0)
+    _threads: dict[int, tuple[FrameType | None, int]] = field(
+        init=False, default_factory=dict[int, tuple[FrameType | None, int]]
+    )
     _lock: threading.RLock = field(init=False, default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -112,10 +116,10 @@ class Run:
 
     def ask(self, question: Question) -> Outcome:
         """The recorded outcome of this call; where there is none, it is asked and the body ends."""
-        depth = _count_call()
         with self._lock:
+            depth = self._count_call()
             entry = self._take(lambda entry: entry.fingerprint == question.fingerprint)
-            site = "" if entry is not None else f"{_call_site()}{depth}"
+            site = "" if entry is not None else f"{_call_site()}:{depth}"
             if entry is None:
                 entry = self._take_by_order(question, site)
             if entry is not None and entry.outcome is not None:
@@ -212,6 +216,17 @@ class Run:
                 pass
         return recorded
 
+    def _count_call(self) -> int:
+        """Which call of its chain this is: of its context, or of what its thread runs."""
+        if _current.get() is not None:
+            _depth.set(_depth.get() + 1)
+            return _depth.get()
+        outermost = list(_frames_of_body())[-1:]
+        frame, depth = self._threads.get(threading.get_ident(), (None, 0))
+        depth = depth + 1 if outermost == [frame] else 1
+        self._threads[threading.get_ident()] = (outermost[0] if outermost else None, depth)
+        return depth
+
     def _take_by_order(self, question: Question, site: str) -> Entry | None:
         place = (question.endpoint, question.model, site)
         changed = self._take(
@@ -294,12 +309,17 @@ _MACHINERY = frozenset(
 )
 
 
-def _count_call() -> str:
-    """Count a call of this context; returns which one it is, where that says anything."""
-    if _current.get() is None:
-        return ""  # A thread of a pool takes calls as they come.
-    _depth.set(_depth.get() + 1)
-    return f":{_depth.get()}"
+def _frames_of_body() -> Iterator[FrameType]:
+    """The frames of the body's own code that led to this call, the innermost first."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__") != "batchq.flow.capture":
+        if _module(frame).partition(".")[0] not in _MACHINERY:
+            yield frame
+        frame = frame.f_back
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
 
 
 def _call_site() -> str:
@@ -307,15 +327,11 @@ def _call_site() -> str:
 
     Lines count from the head of their function, so that a deploy between two runs changes little.
     """
-    frames: list[str] = []
-    frame = inspect.currentframe()
-    while frame is not None and frame.f_globals.get("__name__") != "batchq.flow.capture":
-        module = str(frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] not in _MACHINERY:
-            code = frame.f_code
-            frames.append(f"{module}.{code.co_qualname}+{frame.f_lineno - code.co_firstlineno}")
-        frame = frame.f_back
-    return hashlib.sha256("\n".join(frames).encode()).hexdigest()[:16]
+    places: list[str] = []
+    for frame in _frames_of_body():
+        code = frame.f_code
+        places.append(f"{_module(frame)}.{code.co_qualname}+{frame.f_lineno - code.co_firstlineno}")
+    return hashlib.sha256("\n".join(places).encode()).hexdigest()[:16]
 
 
 def _is_http_error(error: BaseException) -> bool:

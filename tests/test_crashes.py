@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.apps import outcomes
 from tests.harness import Process, Stack, wait_until
 from tests.outcomes import World
 
@@ -56,4 +57,22 @@ def test_a_worker_sleeps_in_the_middle_and_another_takes_over(world: World, call
     )
     sleeper.resume()
     assert world.errors() == []
+    world.check(batches=1)
+
+
+def test_a_worker_is_killed_with_the_answer_in_its_hands(world: World) -> None:
+    """The run that had it is gone; the next one gets the same answer, unpaid."""
+    redis = world.stack.redis
+    redis.set("hold", 1)
+    worker = world.stack.worker(APP)
+    world.sent = [outcomes.hold.delay("with the answer")]
+    wait_until(lambda: world.journal.waiting_tasks() == 1, description="it has asked")
+    outcomes.app.tasks["batchq.flush"].delay(everything=True)
+    wait_until(lambda: redis.get("held") == "1", description="it has its answer")
+    worker.kill()
+    redis.delete("hold")
+    world.stack.worker(APP)
+    assert world.sent[0].get(timeout=30)
+    assert redis.get("held") == "2"
+    redis.delete("held")
     world.check(batches=1)

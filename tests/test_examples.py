@@ -33,7 +33,7 @@ def run(shared_stack: Stack, _services: Mapping[str, Mapping[str, str]]) -> Run:
     def run(name: str) -> str:
         argv = [sys.executable, "-m", f"examples.{name}"]
         program = shared_stack.process(argv, name=name, environment=_services[name])
-        assert program.wait(timeout=40) == 0, program.output()
+        assert program.wait(timeout=60) == 0, program.output()
         return program.output()
 
     return run
@@ -69,7 +69,7 @@ def _services(shared_stack: Stack) -> dict[str, dict[str, str]]:
         for name, environment in environments.items()
     ]
     for worker in workers:
-        worker.wait_for_output(" ready.", timeout=60)
+        worker.wait_for_output(" ready.", timeout=90)
     return environments
 
 
@@ -100,7 +100,7 @@ def test_the_example_of_a_test_suite_passes(shared_stack: Stack) -> None:
     suite = shared_stack.process(
         [*argv, EXAMPLES / "test_my_tasks.py"], name="suite", environment=environment
     )
-    assert suite.wait(timeout=50) == 0, suite.output()
+    assert suite.wait(timeout=80) == 0, suite.output()
     assert "2 passed" in suite.output()
 
 

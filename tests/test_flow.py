@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -294,6 +295,21 @@ def test_a_line_that_cannot_be_read_back_fails_alone(steps: Steps, body: bytes) 
     assert set(steps.emulator.ledger()["lines"]) == set(ids([first, last]))
 
 
+def test_a_file_is_never_in_memory_whole(steps: Steps) -> None:
+    """It is written, read back and uploaded a few megabytes at a time."""
+    body = chat("x" * 1_000_000)
+    for _ in range(60):
+        capture(steps.journal, body)
+    flush(steps.app, everything=True)
+    tracemalloc.start()
+    steps.step()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert steps.only().bytes > 60_000_000
+    assert steps.only().input_file_id
+    assert peak < 30_000_000
+
+
 def test_a_prompt_whose_body_is_gone_does_not_wait_for_good(steps: Steps) -> None:
     """Its body ran out before the rest of its journal; it was in no file, and had no answer."""
     stays, gone = capture(steps.journal), capture(steps.journal)
@@ -437,6 +453,20 @@ def test_an_older_chain_of_polls_ends(steps: Steps) -> None:
     assert len(steps.wakeups()) == 1
 
 
+def test_a_poll_that_comes_twice_goes_on_once(steps: Steps) -> None:
+    """Each of the two armed a next one, and a batch had more and more polls."""
+    capture(steps.journal)
+    steps.emulator.fault("stuck_in_progress")
+    record = steps.submitted()
+    for _ in range(3):
+        steps.wakeups()
+        for _ in range(2):
+            poll(steps.app, record.id, record.chain)
+        (following,) = steps.wakeups()
+        record = steps.only()
+        assert following.args == (record.id, record.chain)
+
+
 def test_polls_of_an_old_batch_are_minutes_apart_and_no_message_is(
     make: Callable[..., Steps],
 ) -> None:
@@ -450,13 +480,13 @@ def test_polls_of_an_old_batch_are_minutes_apart_and_no_message_is(
     for age, pause in ((0, 5), (100, 25), (1_000, 250), (10_000, 300)):
         steps.set(record.id, submitted_at=steps.journal.now() - age * 1_000)
         steps.journal._redis.zadd(steps.journal.key("batches"), {record.id: 1})
-        poll(steps.app, record.id, record.chain)
+        poll(steps.app, record.id, steps.only().chain)
         due = steps.journal.due_in(record.id).total_seconds()
         assert pause - 2 < due <= pause + 1
         steps.wakeups()
     assert steps.longest <= timedelta(seconds=30)
     steps.emulator.fault("retrieve_500", times=None)
-    poll(steps.app, record.id, record.chain)
+    poll(steps.app, record.id, steps.only().chain)
     assert steps.emulator.fired("retrieve_500") == 0, "it came early, and asked nobody"
     assert len(steps.wakeups()) == 1
 
@@ -484,7 +514,7 @@ def finished(steps: Steps, *asked: Asked) -> BatchRecord:
         description="the provider is done",
     )
     steps.wakeups()
-    poll(steps.app, record.id, record.chain)
+    poll(steps.app, record.id, steps.only().chain)
     assert steps.only().state == "finished"
     assert [one.verb for one in steps.wakeups()] == ["batchq.fetch"]
     return record

@@ -159,7 +159,7 @@ class Machine(RuleBasedStateMachine):
         record = self.journal.batch(batch_id)
         assert record is not None
         lines = list(self.journal.prompts_of(batch_id))
-        chosen = data.draw(st.lists(st.sampled_from(lines), unique=True)) if lines else []
+        chosen = data.draw(st.lists(st.sampled_from(lines), min_size=1, unique=True))
         words = self.journal.requeue(record, chosen, use_attempt=use_attempt)
         for custom_id in chosen:
             known = self._find(custom_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -84,8 +85,10 @@ def _take(
         extra={"action": "poll", "batch": record.id},
     )
     if isinstance(step, Wait):
-        journal.advance(record.id, lease, due=step.delay, **fields)
-        return Next("poll", (record.id, record.chain), step.delay)
+        # A new link of the chain, so that a doubled message ends at its next poll.
+        chain = uuid.uuid4().hex
+        journal.advance(record.id, lease, due=step.delay, chain=chain, **fields)
+        return Next("poll", (record.id, chain), step.delay)
     fields |= {"state": "finished", "finished_at": journal.now(), "looks": 0}
     journal.advance(record.id, lease, due=timedelta(0), **fields)
     return Next("fetch", (record.id,))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 import openai
+import redis
 from openai import OpenAI
 
 from batchq import batched_llm_task
 from tests.apps.base import make_app
+from tests.harness import wait_until
 
 logger = logging.getLogger(__name__)
 
@@ -44,3 +47,16 @@ def say(text: str) -> dict[str, Any]:
         kind = type(error).__name__
         return {"error": kind, "status": error.status_code, "code": error.code}
     return {"answer": completion.choices[0].message.content}
+
+
+@app.task
+@batched_llm_task
+def hold(text: str) -> str | None:
+    """Ask; then, with the answer, wait as long as the key ``hold`` is there."""
+    completion = client.chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": text}]
+    )
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as keys:
+        keys.incr("held")
+        wait_until(lambda: not keys.exists("hold"), description="it may go on")
+    return completion.choices[0].message.content

@@ -60,7 +60,7 @@ class Bench:
     def task(self, fun: Callable[..., Any], /) -> Any: ...
     @overload
     def task(self, **options: Any) -> Callable[[Callable[..., Any]], Any]: ...
-    def task(self, fun: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    def task(self, fun: Any = None, /, **options: Any) -> Any:  # type: ignore[misc]
         """`@batched_llm_task` on this app, with or without options."""
         # Celery gives the tasks of one app to all others, unless told not to.
         decorate: Callable[[Any], Any] = batched_llm_task(app=self.app, shared=False, **options)

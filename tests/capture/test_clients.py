@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
+from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, DefaultHttpxClient, OpenAI
 
 from batchq.flow.resume import answer
 from batchq.prompt import Outcome
@@ -34,6 +34,7 @@ CLIENTS: dict[str, Callable[[], OpenAI]] = {
     "with_options": lambda: OpenAI().with_options(max_retries=5, timeout=3),
     "with_options, then used again": lambda: before_any_task.with_options(timeout=3),
     "a subclass": TeamClient,
+    "the SDK's own kind of HTTP client": lambda: OpenAI(http_client=DefaultHttpxClient()),
     "an httpx client of the user": lambda: OpenAI(http_client=httpx.Client()),  # type: ignore[arg-type]
 }
 

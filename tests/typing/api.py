@@ -7,13 +7,17 @@ celery-types gives every task of ``@app.task`` the type ``Task[Any, Any]``, deco
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, assert_type
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, assert_type
 
 from celery import Celery, Task, shared_task
 from celery.result import AsyncResult
 
 import batchq
 from batchq import BatchedTask, Status, batched_llm_task
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 app = Celery("typed")
 assert_type(batchq.install(app), "Celery[Task[Any, Any]]")
@@ -192,3 +196,29 @@ async def ask_both() -> None:
         return classify(text)
 
     assert_type(await batchq.gather(ask("a"), ask("b")), list[Label])
+
+
+# Under other decorators
+
+
+def timed(fun: Callable[P, R]) -> Callable[P, R]:
+    return fun
+
+
+@batched_llm_task
+@timed
+def wrapped(text: str) -> Label:
+    return classify(text)
+
+
+assert_type(wrapped.delay("text").get(), Label)
+wrapped.delay(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@timed
+@batched_llm_task
+def wraps(text: str) -> Label:
+    return classify(text)
+
+
+assert_type(wraps("text"), Label)
