@@ -1,4 +1,5 @@
--- A task that Celery knows to be final is forgotten, but for the mark that refuses a second delivery.
+-- A task that Celery knows to be final is forgotten, but for the mark that refuses a second
+-- delivery. Its prompts leave their lanes.
 -- KEYS: 1 task hash, 2 bodies hash, 3 waiting tasks, 4 resuming tasks,
 --       then for each of its prompts that may wait in a lane: that lane, the lane's totals
 -- ARGV: 1 task id, 2 how long to keep the mark in ms,
