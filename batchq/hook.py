@@ -10,10 +10,12 @@ outside a batched body.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from batchq.errors import BatchqError, NotBatchable
 from batchq.prompt import Outcome, fingerprint
-from batchq.run import Question, Run, goes_live, run_of_call
+from batchq.run import Captured, Question, Run, goes_live, other_coroutines, run_of_call
 
 if TYPE_CHECKING:
     from batchq.account import Account
@@ -74,7 +76,11 @@ def _hooked_async(send: Callable[..., Any]) -> Callable[..., Any]:
             return await send(client, request, *args, **kwargs)
         await request.aread()
         if not goes_live():
-            return _response(request, _ask(request, run))
+            try:
+                return _response(request, _ask(request, run))
+            except Captured:
+                await _let_others_ask(run)
+                raise
         question = _live_question(request, kwargs)
         recorded = run.recall(question) if question is not None else None
         if recorded is not None:
@@ -87,6 +93,37 @@ def _hooked_async(send: Callable[..., Any]) -> Callable[..., Any]:
 
     vars(hooked)["__batchq__"] = True
     return hooked
+
+
+_LULL = 0.02
+_PATIENCE = 1.0
+_WAITING_ROOMS = frozenset(room.__file__ for room in (asyncio.locks, asyncio.queues))
+
+
+async def _let_others_ask(run: Run) -> None:
+    """Wait until the coroutines beside this one have made their calls, so that they share a round.
+
+    What ends a TaskGroup, and often a gather, ends those that have not come to their call yet.
+    """
+    until = time.monotonic() + _PATIENCE
+    asked, pause = 0, 0.0
+    while other_coroutines() and asked < len(run.asked) and time.monotonic() < until:
+        if run.others_wait_for_us:
+            return
+        asked = len(run.asked) if pause else 0
+        # At first just a turn for each, so that all of them have begun.
+        await asyncio.sleep(pause)
+        run.others_wait_for_us |= any(map(_waits_for_another, asyncio.all_tasks()))
+        pause = _LULL
+
+
+def _waits_for_another(task: asyncio.Task[Any]) -> bool:
+    """True for a coroutine at a semaphore, a lock or a queue: it goes on when one of us ends."""
+    inner: Any = task.get_coro()
+    while getattr(inner, "cr_await", None) is not None and hasattr(inner.cr_await, "cr_code"):
+        inner = inner.cr_await
+    code = getattr(inner, "cr_code", None)
+    return code is not None and code.co_filename in _WAITING_ROOMS
 
 
 def _run_of(request: Any) -> Run | None:

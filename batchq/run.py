@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import inspect
 import json
 import logging
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,6 +35,7 @@ __all__ = [
     "current_run",
     "goes_live",
     "live",
+    "other_coroutines",
     "run_of_call",
     "running",
 ]
@@ -88,6 +91,8 @@ class Run:
     note_live: Callable[[Entry], None]
     note_step: Callable[[str, str], None]
     by_order: frozenset[int] = frozenset()
+    thread: int = field(default_factory=threading.get_ident)
+    others_wait_for_us: bool = False
     ended: bool = False
     asked: list[Prompt] = field(default_factory=list[Prompt])
     used: list[Entry] = field(default_factory=list[Entry])
@@ -119,7 +124,7 @@ class Run:
         with self._lock:
             depth = self._count_call()
             entry = self._take(lambda entry: entry.fingerprint == question.fingerprint)
-            site = "" if entry is not None else f"{_call_site()}:{depth}"
+            site = "" if entry is not None else f"{_call_site()}:{depth}{self._beside()}"
             if entry is None:
                 entry = self._take_by_order(question, site)
             if entry is not None and entry.outcome is not None:
@@ -136,11 +141,17 @@ class Run:
         A call that has no equal among the answers is a new one, or an old one that has changed.
         While the body runs nobody can tell: calls side by side come in any order. At its end they
         are told apart: this run asked at a place in the code from which an answer is left unread.
+        Calls side by side must have changed all together: a single one may only have come first.
+
+        Raises RequestChanged where the questions of a place change from run to run, and it cannot
+        be told which answer is whose: to ask on would have no end.
         """
-        if self.by_order:
-            return None
-        places = {(p.lane.endpoint, p.lane.model, p.site) for p in self.asked}
-        if not any((e.endpoint, e.model, e.site) in places for e in self._left):
+        asked = Counter((p.lane.endpoint, p.lane.model, p.site) for p in self.asked)
+        by_order = self.by_order | {
+            entry.number for entry in self._left if self._has_changed(_place(entry), asked)
+        }
+        if by_order == self.by_order:
+            self._must_end(set(asked))
             return None
         claim = replace(
             self.claim,
@@ -148,8 +159,21 @@ class Run:
             steps=self._steps,
             next_number=self._next_number,
         )
-        by_order = frozenset(entry.number for entry in self._left)
         return replace(self, claim=claim, by_order=by_order, ended=False, asked=[], used=[])
+
+    def _has_changed(self, place: Place, asked: Counter[Place]) -> bool:
+        """True where a question of this run stands for one that left its answer at ``place``."""
+        if place[2].endswith(_BESIDE):
+            left = sum(_place(entry) == place for entry in self._left)
+            return asked[place] == left > 1 and place not in map(_place, self.used)
+        return asked[place] > 0
+
+    def _must_end(self, asked: set[Place]) -> None:
+        for place in asked:
+            left = [entry for entry in self._left if _place(entry) == place]
+            rounds = {entry.round for entry in left}
+            if len(rounds) >= _ROUNDS_UNREAD and place not in map(_place, self.used):
+                raise RequestChanged(self.task_name, self.task_id, left[0].number, *place[:2])
 
     def recall(self, question: Question) -> Outcome | None:
         """The recorded outcome of a call that goes live, if it has gone before."""
@@ -215,6 +239,12 @@ class Run:
             while self._take(lambda entry: entry.number in made) is not None:
                 pass
         return recorded
+
+    def _beside(self) -> str:
+        """Marks a call beside which the body makes others, in an order that may change."""
+        if _current.get() is None or threading.get_ident() != self.thread:
+            return _BESIDE
+        return _BESIDE if other_coroutines() else ""
 
     def _count_call(self) -> int:
         """Which call of its chain this is: of its context, or of what its thread runs."""
@@ -302,6 +332,27 @@ class Run:
         return [
             entry.number for entry in self.used if entry.round == last or entry.number in failed
         ]
+
+
+_BESIDE = "&"
+_ROUNDS_UNREAD = 4
+"""How many rounds of answers of one place may be left unread before its body counts as endless."""
+
+
+Place = tuple[str, str, str]
+"""Where a body asks: endpoint, model, and the place in its code."""
+
+
+def _place(entry: Entry) -> Place:
+    return entry.endpoint, entry.model, entry.site
+
+
+def other_coroutines() -> bool:
+    """True in a coroutine beside which others run: their calls come in an order of their own."""
+    try:
+        return len(asyncio.all_tasks()) > 1
+    except RuntimeError:
+        return False  # No coroutine at all.
 
 
 _MACHINERY = frozenset(

@@ -106,7 +106,8 @@ def test_every_script_is_in_the_lifecycle() -> None:
 def test_every_state_of_a_batch_is_in_the_lifecycle() -> None:
     folders = (ROOT / "batchq/flow", ROOT / "batchq/lua")
     code = "".join(path.read_text() for folder in folders for path in folder.glob("*.*"))
-    written = re.findall(r'"?state(?:=|": |", )"(\w+)"', code)
+    set_to = r'(?:HSET(?:NX)?", \S+ "state", |\bstate=|"state": )"(\w+)"'
+    written = re.findall(set_to, code)
     assert set(written) == {"sealed", "uploaded", "submitted", "finished", "closed"}
     assert [state for state in set(written) if f"| `{state}` |" not in LIFECYCLE] == []
 

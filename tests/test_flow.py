@@ -413,6 +413,17 @@ def test_a_long_pause_is_kept_and_no_message_is_held_for_it(steps: Steps) -> Non
     assert timedelta(seconds=20) < steps.longest <= timedelta(seconds=30)
 
 
+@pytest.mark.parametrize("grace", [0, 0.5])
+def test_a_lost_create_is_looked_for(make: Callable[..., Steps], grace: float) -> None:
+    """However short the grace: the list is looked through before anything is created again."""
+    steps = make(batchq_create_grace=grace)
+    capture(steps.journal)
+    steps.emulator.fault("create_drop_after")
+    flush(steps.app, everything=True)
+    assert [batch["status"] for batch in steps.until_over()] == ["completed"]
+    assert steps.emulator.ledger()["batches_created"] == 1
+
+
 def test_a_batch_that_was_created_twice_runs_once(steps: Steps) -> None:
     """Two answers were lost for longer than the grace: the first is kept, the other cancelled."""
     capture(steps.journal)

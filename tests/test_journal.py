@@ -330,6 +330,17 @@ def test_the_first_prompt_of_a_batch_always_goes(journal: Journal) -> None:
     assert sealed(journal, tokens=1) == (1, False)
 
 
+def test_nothing_joins_a_batch_whose_file_is_on_its_way(journal: Journal) -> None:
+    """A worker that slept while it filled a batch put prompts into it that were in no file."""
+    capture(journal)
+    sealed(journal)
+    later = capture(journal)
+    journal.advance("b1", held(journal), due=SECOND, upload_intent_at=journal.now())
+    assert sealed(journal) == (0, True)
+    assert journal.places(later.custom_ids) == ["lane"]
+    assert sealed(journal, "b2") == (1, False)
+
+
 def test_a_prompt_whose_task_is_forgotten_is_not_asked(journal: Journal) -> None:
     gone, stays = capture(journal), capture(journal)
     journal._redis.delete(journal._task(gone.task_id), journal._bodies(gone.task_id))

@@ -109,10 +109,12 @@ def run_body(
     )
     spare = _copy(body, task) if claim.entries else body
     result, error = _run(run, body)
-    following = None if isinstance(error, KeyboardInterrupt | SystemExit) else run.again()
-    if following is not None:
+    while not isinstance(error, KeyboardInterrupt | SystemExit):
+        following = run.again()
+        if following is None:
+            break
         run = following
-        result, error = _run(run, spare)
+        result, error = _run(run, _copy(spare, task))
     if run.asked:
         _park(delivery, run, message)
         if isinstance(error, KeyboardInterrupt | SystemExit):

@@ -7,6 +7,11 @@
 -- Returns: {prompts moved, FULL or MORE}
 local lane, totals, batch, prompts = KEYS[1], KEYS[2], KEYS[4], KEYS[5]
 local batch_id = ARGV[1]
+local under_way = redis.call("HMGET", batch, "state", "upload_intent_at")
+if under_way[1] and (under_way[1] ~= "sealed" or tonumber(under_way[2] or 0) > 0) then
+  -- Whoever filled it was held up, and another has taken it from there: its file is written.
+  return { 0, "FULL" }
+end
 local limits = { tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]) }
 local sums = redis.call("HMGET", batch, "lines", "bytes", "inputs", "tokens")
 for i = 1, 4 do

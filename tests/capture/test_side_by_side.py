@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -273,3 +274,74 @@ def test_a_run_that_has_asked_waits_however_its_body_ended(
     answer = bench.run(body, "hello")
     assert answer in (ask(client, "hello"), [ask(client, "hello")])
     assert bench.emulator.ledger()["lines_known"] == 1
+
+
+def test_calls_that_come_a_little_later_share_the_round(bench: Bench) -> None:
+    """A body looks up each ticket before it asks: the first that asked ended the TaskGroup, and the
+    others, still at their look-up, were left for the next round, a day later.
+    """
+
+    async def one(number: int) -> str:
+        await asyncio.sleep(number / 500)  # the look-up, each in its own time
+        return await ask_async(async_client, f"question {number}")
+
+    async def grouped() -> list[str]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(number)) for number in range(5)]
+        return [task.result() for task in tasks]
+
+    @bench.task
+    def body() -> list[str]:
+        return asyncio.run(grouped())
+
+    bench.ask(body)
+    assert bench.waiting() == 5
+
+
+def test_a_call_that_came_first_this_time_is_not_taken_for_one_that_changed(bench: Bench) -> None:
+    """Two coroutines of which the first to ask ends the other, in turns: each is asked once."""
+    first = itertools.cycle([0, 1])
+
+    async def one(number: int, turn: asyncio.Event, *, leads: bool) -> str:
+        if not leads:
+            await turn.wait()
+            await asyncio.sleep(0.5)
+        turn.set()
+        return await ask_async(async_client, f"question {number}")
+
+    async def grouped() -> list[str]:
+        turn, leader = asyncio.Event(), next(first)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(one(number, turn, leads=number == leader)) for number in (0, 1)
+            ]
+        return [task.result() for task in tasks]
+
+    @bench.task
+    def body() -> list[str]:
+        return asyncio.run(grouped())
+
+    assert bench.run(body) == [ask(client, "question 0"), ask(client, "question 1")]
+    assert bench.emulator.ledger()["lines_known"] == 2
+
+
+def test_questions_side_by_side_that_change_for_ever_end_in_words(bench: Bench) -> None:
+    """One coroutine beside another asks something new in each run: whose answer is whose cannot be
+    told, and asking on would be paid for without end.
+    """
+    times = itertools.count()
+
+    async def beside() -> str:
+        idle = asyncio.create_task(asyncio.sleep(30))
+        try:
+            return await ask_async(async_client, f"It is {next(times)} o'clock.")
+        finally:
+            idle.cancel()
+
+    @bench.task
+    def body() -> str:
+        return asyncio.run(beside())
+
+    with pytest.raises(batchq.RequestChanged):
+        bench.run(body)
+    assert bench.emulator.ledger()["lines_known"] == 4
