@@ -15,7 +15,7 @@ def command(port: int, directory: Path) -> list[str]:
         *("--port", str(port)),
         *("--dir", str(directory)),
         *("--appendonly", "yes"),
-        *("--appendfsync", "always"),
+        *("--appendfsync", "everysec"),
         *("--save", ""),
         *("--maxmemory-policy", "noeviction"),
         *("--set-proc-title", "no"),

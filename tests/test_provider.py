@@ -88,7 +88,7 @@ def final(provider: Provider, batch: ProviderBatch) -> ProviderBatch:
         now = provider.retrieve(batch.id)
         return now if now.status in {"completed", "failed", "expired", "cancelled"} else None
 
-    return wait_until(ended, description="the batch is final")  # type: ignore[return-value]
+    return wait_until(ended, description="the batch is final")
 
 
 def just_now() -> datetime:
