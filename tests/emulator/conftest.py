@@ -8,27 +8,25 @@ from collections.abc import Iterator
 import pytest
 
 from batchq.emulator import Emulator, running
+from tests.conftest import LASTING
 from tests.emulator.support import HOUR, Desk, desk
 
 
-@pytest.fixture(autouse=True)
-def _leaves_nothing_running() -> None:
-    """Nothing to watch: two emulators last for the session, the others end with their blocks."""
-
-
 @pytest.fixture(scope="session")
-def _fast() -> Iterator[Desk]:
+def _fast(request: pytest.FixtureRequest) -> Iterator[Desk]:
     with running() as emulator:
+        request.config.stash[LASTING].append(emulator)
         made = desk(emulator)
         with made.client:
             yield made
 
 
 @pytest.fixture(scope="session")
-def _slow() -> Iterator[Desk]:
+def _slow(request: pytest.FixtureRequest) -> Iterator[Desk]:
     with running(
         validate_seconds=HOUR, run_seconds=HOUR, finalize_seconds=HOUR, cancel_seconds=HOUR
     ) as emulator:
+        request.config.stash[LASTING].append(emulator)
         made = desk(emulator)
         with made.client:
             yield made
