@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Stack
+from tests.harness import Stack, wait_until
 from tests.outcomes import World
 
 APP = "tests.apps.outcomes"
@@ -50,7 +50,9 @@ def world(_running: Stack) -> Iterator[World]:
         ("retrieve_404", {}),
         ("retrieve_500", {"times": 2}),
         ("html_instead_of_json", {"call": "retrieve"}),
+        ("call_drop_before", {"call": "retrieve"}),
         ("call_drop_after", {"call": "retrieve"}),
+        ("call_slow_after", {"call": "retrieve", "seconds": 1}),
         ("call_error", {"call": "delete_file", "status": 500, "times": 3}),
     ],
 )
@@ -93,6 +95,27 @@ def test_a_stuck_batch_is_cancelled_and_asked_again(world: World, fault: str) ->
     assert world.errors() == []
     world.check(batches=2)
     assert [batch["status"] for batch in world.batches()] == ["cancelled", "completed"]
+
+
+def test_a_cancelled_batch_that_counts_nothing_is_asked_again(world: World) -> None:
+    """One that somebody else cancelled, with its counts at 0 and no answer handed out."""
+    world.emulator.fault("cancel_midway", at=0.5)
+    world.emulator.fault("cancel_resets_counts")
+    world.ask(4)
+    assert world.errors() == []
+    ran = [line["ok"] for line in world.emulator.ledger()["lines"].values()]
+    # What ran in the batch that was cancelled is not to be had.
+    world.check(batches=2, repeated=sum(ran) - 4)
+
+
+def test_too_many_batches_in_an_hour_wait_for_the_next(world: World) -> None:
+    world.emulator.fault("batches_per_hour", limit=0)
+    world.ask(2)
+    wait_until(lambda: world.emulator.fired("batches_per_hour"), description="a create was refused")
+    assert [batch.refused for batch in world.open()] == [0]
+    world.emulator.lift("batches_per_hour")
+    assert world.errors() == []
+    world.check(batches=1)
 
 
 def test_what_a_cancelled_batch_had_answered_is_kept(world: World) -> None:

@@ -115,6 +115,16 @@ def test_an_upload_whose_answer_was_lost_is_found(world: World) -> None:
     assert world.emulator.ledger()["uploads"] == 1
 
 
+def test_an_upload_that_the_list_does_not_show_yet_is_made_again(world: World) -> None:
+    """A file costs nothing, and the one too many expires: unlike a batch it is not waited for."""
+    world.emulator.fault("upload_drop_after")
+    world.emulator.fault("file_list_lag", seconds=60)
+    world.ask(2)
+    assert world.errors() == []
+    world.check(batches=1)
+    assert world.emulator.ledger()["uploads"] == 2
+
+
 def test_a_refusal_is_seen_and_uses_no_attempt(world: World) -> None:
     world.emulator.fault("unauthorized", call="create", times=None)
     world.ask(2)
