@@ -105,16 +105,18 @@ async def _let_others_ask(run: Run) -> None:
 
     What ends a TaskGroup, and often a gather, ends those that have not come to their call yet.
     """
+    if run.others_wait_for_us or not other_coroutines():
+        return
+    # A turn for each, so that all of them have begun.
+    await asyncio.sleep(0)
     until = time.monotonic() + _PATIENCE
-    asked, pause = 0, 0.0
-    while other_coroutines() and asked < len(run.asked) and time.monotonic() < until:
+    asked = 0
+    while asked < len(run.asked) and time.monotonic() < until:
+        run.others_wait_for_us |= any(map(_waits_for_another, asyncio.all_tasks()))
         if run.others_wait_for_us:
             return
-        asked = len(run.asked) if pause else 0
-        # At first just a turn for each, so that all of them have begun.
-        await asyncio.sleep(pause)
-        run.others_wait_for_us |= any(map(_waits_for_another, asyncio.all_tasks()))
-        pause = _LULL
+        asked = len(run.asked)
+        await asyncio.sleep(_LULL)
 
 
 def _waits_for_another(task: asyncio.Task[Any]) -> bool:

@@ -50,6 +50,8 @@ class Bench:
         self.emulator = emulator
         # A poll that is due at once: the test decides when it is made.
         self.app: Celery = make_app("bench", **{"batchq_poll_first": 0.001, **settings})
+        # Unlike any other app's, so that it has connection pools of its own, to be closed with it.
+        self.app.conf.broker_transport_options = {"bench": id(self)}
         self.app.finalize()
 
     @property
@@ -128,8 +130,13 @@ class Bench:
         return sum(lane.prompts for lane in self.journal.lanes())
 
     def close(self) -> None:
+        # Its own pools, and not those of the other apps of this process.
+        connection = self.app.connection_for_write()
+        for group in (pools.producers, pools.connections):
+            pool = group.pop(connection, None)
+            if pool is not None:
+                pool.force_close_all()
         self.app.close()
-        pools.reset()
         backend: Any = self.app.backend
         for client in (backend.client, self.journal._redis):
             client.connection_pool.disconnect()
