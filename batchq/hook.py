@@ -22,9 +22,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
+from batchq.callsite import other_coroutines
 from batchq.errors import BatchqError, NotBatchable
 from batchq.prompt import Outcome, fingerprint
-from batchq.run import Captured, Question, Run, goes_live, other_coroutines, run_of_call
+from batchq.run import Captured, Question, Run, goes_live, run_of_call
 
 if TYPE_CHECKING:
     from batchq.account import Account

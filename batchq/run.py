@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import inspect
 import json
 import logging
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -19,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from billiard.process import current_process
 
+from batchq.callsite import call_site, frames_of_body, other_coroutines
 from batchq.errors import PromptTooLarge, RequestChanged, RunEnded, ThreadWithoutRun
 from batchq.journal import Claim, Entry
 from batchq.prompt import Lane, Outcome, Prompt
@@ -35,7 +33,6 @@ __all__ = [
     "current_run",
     "goes_live",
     "live",
-    "other_coroutines",
     "run_of_call",
     "running",
 ]
@@ -124,7 +121,7 @@ class Run:
         with self._lock:
             depth = self._count_call()
             entry = self._take(lambda entry: entry.fingerprint == question.fingerprint)
-            site = "" if entry is not None else f"{_call_site()}:{depth}{self._beside()}"
+            site = "" if entry is not None else f"{call_site()}:{depth}{self._beside()}"
             if entry is None:
                 entry = self._take_by_order(question, site)
             if entry is not None and entry.outcome is not None:
@@ -251,7 +248,7 @@ class Run:
         if _current.get() is not None:
             _depth.set(_depth.get() + 1)
             return _depth.get()
-        outermost = list(_frames_of_body())[-1:]
+        outermost = list(frames_of_body())[-1:]
         frame, depth = self._threads.get(threading.get_ident(), (None, 0))
         depth = depth + 1 if outermost == [frame] else 1
         self._threads[threading.get_ident()] = (outermost[0] if outermost else None, depth)
@@ -345,44 +342,6 @@ Place = tuple[str, str, str]
 
 def _place(entry: Entry) -> Place:
     return entry.endpoint, entry.model, entry.site
-
-
-def other_coroutines() -> bool:
-    """True in a coroutine beside which others run: their calls come in an order of their own."""
-    try:
-        return len(asyncio.all_tasks()) > 1
-    except RuntimeError:
-        return False  # No coroutine at all.
-
-
-_MACHINERY = frozenset(
-    "anyio asyncio batchq concurrent contextlib contextvars httpx httpx2 openai threading".split()
-)
-
-
-def _frames_of_body() -> Iterator[FrameType]:
-    """The frames of the body's own code that led to this call, the innermost first."""
-    frame = inspect.currentframe()
-    while frame is not None and frame.f_globals.get("__name__") != "batchq.flow.capture":
-        if _module(frame).partition(".")[0] not in _MACHINERY:
-            yield frame
-        frame = frame.f_back
-
-
-def _module(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", ""))
-
-
-def _call_site() -> str:
-    """The place in the body's code that makes this call.
-
-    Lines count from the head of their function, so that a deploy between two runs changes little.
-    """
-    places: list[str] = []
-    for frame in _frames_of_body():
-        code = frame.f_code
-        places.append(f"{_module(frame)}.{code.co_qualname}+{frame.f_lineno - code.co_firstlineno}")
-    return hashlib.sha256("\n".join(places).encode()).hexdigest()[:16]
 
 
 def _is_http_error(error: BaseException) -> bool:

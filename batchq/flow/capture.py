@@ -63,29 +63,52 @@ def run_body(
 
     Raises Parked where the body has asked something, or where this delivery is one too many.
     """
+    message = message_of(task)
+    delivery, claim = _begin(task, message)
+    run = _new_run(delivery, claim, label=label, strict=strict)
+    run, result, error = _run_to_its_end(run, body, task)
+    if run.asked:
+        _park(delivery, run, message)
+        if isinstance(error, _ENDS_THE_WORKER):
+            raise error
+        # Outside of `except`: an Ignore with a context costs Celery a third of its speed.
+        raise Parked from None
+    _still_ours(delivery)
+    if error is not None:
+        delivery.ask_again = _asked_again(run, error, ask_again_on, task)
+        raise error
+    return result
+
+
+_ENDS_THE_WORKER = (KeyboardInterrupt, SystemExit)
+
+
+def _begin(task: Any, message: bytes) -> tuple[_Delivery, Claim]:
+    """Claim this run for this process, with what the journal knows of its task."""
     if "batchq.flush" not in task.app.tasks:
         raise ConfigurationError(
             f"task {task.name}",
             None,
             "its app has no batchq: call batchq.install(app) where the app is made",
         )
-    config, journal, task_id = settings(task.app), journal_of(task.app), task.request.id
-    message = message_of(task)
-    lease = journal.task_lease(task_id)
+    journal = journal_of(task.app)
+    lease = journal.task_lease(task.request.id)
     claim = _claim(task, journal, lease, message)
-    delivery = _Delivery(
-        task=task,
-        journal=journal,
-        lease=lease,
-        renewed=start_keeping(journal, lease, config.lease),
-    )
+    renewed = start_keeping(journal, lease, settings(task.app).lease)
+    delivery = _Delivery(task=task, journal=journal, lease=lease, renewed=renewed)
     # On the request, which Celery keeps until it has stored the result: a second delivery of the
     # same task may run beside this one, in another thread.
     task.request.batchq_delivery = delivery
+    return delivery, claim
+
+
+def _new_run(delivery: _Delivery, claim: Claim, *, label: str, strict: bool | None) -> Run:
+    task, journal, token = delivery.task, delivery.journal, delivery.lease.token
+    config, task_id = settings(task.app), task.request.id
 
     def note_live(entry: Entry) -> None:
         try:
-            journal.note_live(task_id, token=lease.token, entry=entry)
+            journal.note_live(task_id, token=token, entry=entry)
         except RedisError as failure:
             # The answer is there and paid for, and the SDK would take this for an error of the API.
             logger.warning(
@@ -95,9 +118,9 @@ def run_body(
             )
 
     def note_step(name: str, value: str) -> None:
-        journal.note_step(task_id, token=lease.token, name=name, value=value)
+        journal.note_step(task_id, token=token, name=name, value=value)
 
-    run = Run(
+    return Run(
         task_id=task_id,
         task_name=task.name,
         settings=config,
@@ -107,25 +130,18 @@ def run_body(
         note_live=note_live,
         note_step=note_step,
     )
-    spare = _copy(body, task) if claim.entries else body
+
+
+def _run_to_its_end(
+    run: Run, body: functools.partial[Any], task: Any
+) -> tuple[Run, Any, BaseException | None]:
+    """Run the body; where it turns out that its requests have changed, once more in its place."""
+    spare = _copy(body, task) if run.claim.entries else body
     result, error = _run(run, body)
-    while not isinstance(error, KeyboardInterrupt | SystemExit):
-        following = run.again()
-        if following is None:
-            break
+    while not isinstance(error, _ENDS_THE_WORKER) and (following := run.again()) is not None:
         run = following
         result, error = _run(run, _copy(spare, task))
-    if run.asked:
-        _park(delivery, run, message)
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise error
-        # Outside of `except`: an Ignore with a context costs Celery a third of its speed.
-        raise Parked from None
-    _still_ours(delivery)
-    if error is not None:
-        delivery.ask_again = _asked_again(run, error, ask_again_on, task)
-        raise error
-    return result
+    return run, result, error
 
 
 def _copy(body: functools.partial[Any], task: Any) -> functools.partial[Any]:
