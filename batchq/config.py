@@ -78,7 +78,7 @@ PositiveDuration = Annotated[timedelta, BeforeValidator(_some_seconds)]
 
 # Times of the day
 
-_CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+_CLOCK = re.compile(r"(?:at )?([01]?\d|2[0-3]):([0-5]\d)")
 _EVERY = re.compile(r"every (?:([1-9]\d*) )?(hour|minute)s?")
 _CRON = re.compile(r"\S+( \S+){4}")
 _TIMES = (

@@ -238,6 +238,7 @@ class TestTimes:
         ("given", "meant"),
         [
             ("02:30", crontab(hour=2, minute=30)),
+            ("at 02:00", crontab(hour=2, minute=0)),
             ("0:00", crontab(hour=0, minute=0)),
             ("every 2 hours", crontab(minute=0, hour="*/2")),
             ("every hour", crontab(minute=0, hour="*")),
