@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["call_site", "frames_of_body", "other_coroutines"]
+__all__ = ["call_site", "frames_of_body", "other_coroutines", "strand"]
 
 
 def other_coroutines() -> bool:
@@ -17,6 +17,22 @@ def other_coroutines() -> bool:
         return len(asyncio.all_tasks()) > 1
     except RuntimeError:
         return False  # No coroutine at all.
+
+
+def strand() -> str:
+    """Which of the body's coroutines this is, by the order in which they were made.
+
+    They come to their calls in any order. "" where their names do not say it.
+    """
+    numbers = [_number(task) for task in asyncio.all_tasks()]
+    mine = _number(asyncio.current_task())
+    return "" if mine < 0 or min(numbers) < 0 else str(mine - min(numbers))
+
+
+def _number(task: asyncio.Task[object] | None) -> int:
+    """Asyncio numbers its tasks as they are made, unless the body names them itself."""
+    word, _, number = ("" if task is None else task.get_name()).partition("-")
+    return int(number) if word == "Task" and number.isdecimal() else -1
 
 
 _MACHINERY = frozenset(

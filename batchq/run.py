@@ -6,8 +6,8 @@ import json
 import logging
 import sys
 import threading
-from collections import Counter
-from collections.abc import Callable, Generator
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from billiard.process import current_process
 
-from batchq.callsite import call_site, frames_of_body, other_coroutines
+from batchq.callsite import call_site, frames_of_body, other_coroutines, strand
 from batchq.errors import PromptTooLarge, RequestChanged, RunEnded, ThreadWithoutRun
 from batchq.journal import Claim, Entry
 from batchq.prompt import Lane, Outcome, Prompt
@@ -138,17 +138,19 @@ class Run:
         A call that has no equal among the answers is a new one, or an old one that has changed.
         While the body runs nobody can tell: calls side by side come in any order. At its end they
         are told apart: this run asked at a place in the code from which an answer is left unread.
-        Calls side by side must have changed all together: a single one may only have come first.
+        Calls side by side must have changed all together, each in its own coroutine: a single one
+        may only have come first.
 
         Raises RequestChanged where the questions of a place change from run to run, and it cannot
         be told which answer is whose: to ask on would have no end.
         """
-        asked = Counter((p.lane.endpoint, p.lane.model, p.site) for p in self.asked)
+        asked = [(p.lane.endpoint, p.lane.model, p.site) for p in self.asked]
+        changed = self._changed(asked)
         by_order = self.by_order | {
-            entry.number for entry in self._left if self._has_changed(_place(entry), asked)
+            entry.number for entry in self._left if _place(entry) in changed
         }
         if by_order == self.by_order:
-            self._must_end(set(asked))
+            self._must_end(asked)
             return None
         claim = replace(
             self.claim,
@@ -158,19 +160,26 @@ class Run:
         )
         return replace(self, claim=claim, by_order=by_order, ended=False, asked=[], used=[])
 
-    def _has_changed(self, place: Place, asked: Counter[Place]) -> bool:
-        """True where a question of this run stands for one that left its answer at ``place``."""
-        if place[2].endswith(_BESIDE):
-            left = sum(_place(entry) == place for entry in self._left)
-            return asked[place] == left > 1 and place not in map(_place, self.used)
-        return asked[place] > 0
+    def _changed(self, asked: list[Place]) -> set[Place]:
+        """The places where a question of this run stands for one that left its answer there."""
+        now, then = _by_group(asked), _by_group(map(_place, self._left))
+        read = self._groups_read()
+        changed: set[Place] = set()
+        for group, places in now.items():
+            together = len(set(places)) == len(places) > 1 and sorted(places) == sorted(then[group])
+            if together and group not in read:
+                changed.update(places)
+            changed.update(place for place in places if _BESIDE not in place[2])
+        return changed
 
-    def _must_end(self, asked: set[Place]) -> None:
-        for place in asked:
-            left = [entry for entry in self._left if _place(entry) == place]
-            rounds = {entry.round for entry in left}
-            if len(rounds) >= _ROUNDS_UNREAD and place not in map(_place, self.used):
-                raise RequestChanged(self.task_name, self.task_id, left[0].number, *place[:2])
+    def _groups_read(self) -> set[Place]:
+        return {_group(_place(entry)) for entry in self.used}
+
+    def _must_end(self, asked: list[Place]) -> None:
+        for group in set(map(_group, asked)) - self._groups_read():
+            left = [entry for entry in self._left if _group(_place(entry)) == group]
+            if len({entry.round for entry in left}) >= _ROUNDS_UNREAD:
+                raise RequestChanged(self.task_name, self.task_id, left[0].number, *group[:2])
 
     def recall(self, question: Question) -> Outcome | None:
         """The recorded outcome of a call that goes live, if it has gone before."""
@@ -241,7 +250,7 @@ class Run:
         """Marks a call beside which the body makes others, in an order that may change."""
         if _current.get() is None or threading.get_ident() != self.thread:
             return _BESIDE
-        return _BESIDE if other_coroutines() else ""
+        return f"{_BESIDE}{strand()}" if other_coroutines() else ""
 
     def _count_call(self) -> int:
         """Which call of its chain this is: of its context, or of what its thread runs."""
@@ -342,6 +351,19 @@ Place = tuple[str, str, str]
 
 def _place(entry: Entry) -> Place:
     return entry.endpoint, entry.model, entry.site
+
+
+def _group(place: Place) -> Place:
+    """A place with all that is beside it: the same line of code, in other coroutines or threads."""
+    endpoint, model, site = place
+    return endpoint, model, site.partition(_BESIDE)[0]
+
+
+def _by_group(places: Iterable[Place]) -> defaultdict[Place, list[Place]]:
+    groups: defaultdict[Place, list[Place]] = defaultdict(list)
+    for place in places:
+        groups[_group(place)].append(place)
+    return groups
 
 
 def _is_http_error(error: BaseException) -> bool:
