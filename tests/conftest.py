@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from celery.result import AsyncResult
 
 from tests import harness
 from tests.harness import Emulator, HasPid, Process, ReservedPort, Server, Stack
@@ -58,6 +59,11 @@ def _server(
     server = Server(request.config.stash[REDIS_PORT], tmp_path_factory.mktemp("valkey"))
     request.config.stash[LASTING].append(server)
     yield server
+    gc.collect()
+    for result in gc.get_objects():
+        # One that something still holds (a traceback, say) would ask a server that is gone.
+        if type(result) is AsyncResult:
+            vars(result)["backend"] = None
     server.stop()
 
 
