@@ -66,7 +66,8 @@ class Prompt:
     @property
     def size(self) -> int:
         """Bytes of this prompt's line in a batch file, its newline included."""
-        return len(line(self.custom_id, self.lane.endpoint, self.body))
+        # Of a body of many megabytes no copy is made to measure it.
+        return len(line(self.custom_id, self.lane.endpoint, b"")) + len(self.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,16 @@ import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from celery.result import AsyncResult
 
 from tests import harness
 from tests.harness import Emulator, HasPid, Process, ReservedPort, Server, Stack
+
+if TYPE_CHECKING:
+    from tests.outcomes import World
 
 REDIS_PORT = pytest.StashKey[ReservedPort]()
 EMULATOR_PORT = pytest.StashKey[ReservedPort]()
@@ -162,6 +166,28 @@ def worker(stack: Stack) -> Callable[..., Process]:
 @pytest.fixture
 def beat(stack: Stack) -> Callable[..., Process]:
     return stack.beat
+
+
+@pytest.fixture(scope="module")
+def outcomes_stack(shared_stack: Stack) -> Stack:
+    """One worker and one beat of tests/apps/outcomes.py, for all tests of a module."""
+    shared_stack.worker("tests.apps.outcomes")
+    shared_stack.beat("tests.apps.outcomes")
+    return shared_stack
+
+
+@pytest.fixture
+def world(outcomes_stack: Stack) -> Iterator[World]:
+    """A worker and a beat that run already, on an empty Redis and an emulator as new."""
+    # Here, so that only the tests that need this app import it.
+    from tests.outcomes import World
+
+    world = World(outcomes_stack)
+    world.quiet()
+    outcomes_stack.redis.flushall()
+    outcomes_stack.emulator.reset()
+    yield world
+    world.sent.clear()
 
 
 @pytest.hookimpl(wrapper=True)

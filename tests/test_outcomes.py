@@ -2,32 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.harness import Stack
 from tests.outcomes import World
-
-APP = "tests.apps.outcomes"
-
-
-@pytest.fixture(scope="module")
-def _running(shared_stack: Stack) -> Stack:
-    shared_stack.worker(APP)
-    shared_stack.beat(APP)
-    return shared_stack
-
-
-@pytest.fixture
-def world(_running: Stack) -> Iterator[World]:
-    """A worker and a beat that run already, on an empty Redis and an emulator as new."""
-    world = World(_running)
-    world.quiet()
-    _running.redis.flushall()
-    _running.emulator.reset()
-    yield world
-    world.sent.clear()
 
 
 def test_answers(world: World) -> None:

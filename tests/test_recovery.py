@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,28 +10,8 @@ import pytest
 from batchq.message import publish
 from batchq.prompt import pack
 from tests.apps import outcomes
-from tests.harness import Stack, wait_until
+from tests.harness import wait_until
 from tests.outcomes import World
-
-APP = "tests.apps.outcomes"
-
-
-@pytest.fixture(scope="module")
-def _running(shared_stack: Stack) -> Stack:
-    shared_stack.worker(APP)
-    shared_stack.beat(APP)
-    return shared_stack
-
-
-@pytest.fixture
-def world(_running: Stack) -> Iterator[World]:
-    """A worker and a beat that run already, on an empty Redis and an emulator as new."""
-    world = World(_running)
-    world.quiet()
-    _running.redis.flushall()
-    _running.emulator.reset()
-    yield world
-    world.sent.clear()
 
 
 # An answer of the provider is lost, late or a refusal
