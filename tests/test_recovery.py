@@ -13,7 +13,6 @@ from tests.apps import outcomes
 from tests.harness import wait_until
 from tests.outcomes import World
 
-
 # An answer of the provider is lost, late or a refusal
 
 
