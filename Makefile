@@ -1,5 +1,6 @@
 # make demo    see it work: no key, no Docker, no root (KEEP=1 to stay up, INPUT=file for your own text)
-# make test    every test, then the capture tests again under openai 2
+# make test    the tests, then the capture tests again under openai 2
+# make long    those that take longer: partitions, sweeps, chaos, demo, examples
 # make check   what CI checks: ruff, mypy, pyright, luacheck
 # make clean   remove what the others made
 # make valkey | emulator | worker | beat | flower   one service of the demo by itself
@@ -9,9 +10,10 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 VENV := .venv
 VENV_OPENAI2 := .venv-openai2
 OPENAI2 := openai==2.54.0
+VENV_CELERY57 := .venv-celery57
 BIN := $(VENV)/bin
 # Most tests wait for other processes, so more of them than there are cores run at once.
-TEST_ARGS ?= -n 4 --dist loadfile
+TEST_ARGS ?= -n 4 --dist loadfile -m "not long"
 
 # The services by themselves. Set here and not taken from your shell: a REDIS_URL or an
 # OPENAI_BASE_URL that you have exported belongs to something real. Name one on the command line
@@ -27,7 +29,7 @@ FLUSH_AFTER := 3
 SERVICE = REDIS_URL=$(REDIS_URL) OPENAI_BASE_URL=$(OPENAI_BASE_URL) \
   OPENAI_API_KEY=$(OPENAI_API_KEY) BATCHQ_FLUSH_AFTER=$(FLUSH_AFTER) $(BIN)
 
-.PHONY: demo test test-main test-openai2 check format clean valkey emulator worker beat flower
+.PHONY: demo test test-main test-openai2 long fidelity mutants faults chaos check format clean valkey emulator worker beat flower
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -42,8 +44,31 @@ test: test-main test-openai2
 test-main: $(VENV)/.dev
 	$(BIN)/python -m pytest $(TEST_ARGS)
 
+long: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m long
+
 test-openai2: $(VENV_OPENAI2)/.test
-	$(VENV_OPENAI2)/bin/python -m pytest tests/capture
+	$(VENV_OPENAI2)/bin/python -m pytest tests/capture tests/test_webhook.py
+
+# What Celery's users rely on, where it takes longer: RabbitMQ, results in a database, other
+# settings, Celery 5.7.
+fidelity: $(VENV)/.dev $(VENV_CELERY57)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/fidelity/more_*.py
+	$(VENV_CELERY57)/bin/python -m pytest tests/fidelity/test_redis_prefork.py \
+	  tests/test_install.py tests/test_keepalive_keys.py tests/test_seams.py
+
+# Each guard of the recovery code taken away, one at a time; writes docs/reliability.md.
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants --write
+
+# Every side effect cut off, on each of its sides; writes docs/reliability.md.
+faults: $(VENV)/.dev
+	$(BIN)/python -m tests.faults $(if $(ONLY),--only "$(ONLY)",--write) $(if $(SEED),--seed $(SEED))
+
+# Random kills; SEED=n replays the decisions of a run. Writes docs/reliability.md.
+TASKS := 20000
+chaos: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos --write --tasks $(TASKS) $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check
@@ -75,7 +100,7 @@ flower: $(VENV)/.demo
 	$(SERVICE)/celery -A demo.tasks flower --address=127.0.0.1 --port=$(FLOWER_PORT)
 
 clean:
-	rm -rf .venv .venv-openai2 .run .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-openai2 .venv-celery57 .run .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find batchq demo tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -96,4 +121,12 @@ $(VENV_OPENAI2)/.test: pyproject.toml constraints.txt
 	grep -v '^openai==' constraints.txt > $(VENV_OPENAI2)/constraints.txt
 	$(VENV_OPENAI2)/bin/python $(PIP_INSTALL) --constraint $(VENV_OPENAI2)/constraints.txt \
 	  --editable '.[test]' $(OPENAI2)
+	@touch $@
+
+# The metadata excludes 5.7.0, the only 5.7 there is, for how it ends when Redis is killed.
+$(VENV_CELERY57)/.test: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV_CELERY57)
+	$(VENV_CELERY57)/bin/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[test]' \
+	  celery-redbeat
+	$(VENV_CELERY57)/bin/python $(PIP_INSTALL) --no-deps celery==5.7.0
 	@touch $@

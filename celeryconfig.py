@@ -14,7 +14,8 @@ task_reject_on_worker_lost = True
 worker_prefetch_multiplier = 1
 
 # A connection that died without a word is noticed on both sides of Celery. Without these four
-# timeouts a worker behind a half-open connection waits for ever.
+# timeouts a worker behind a half-open connection waits for ever. With them, and with the two
+# policies below, whatever sends a task has sent it or raises within 15 seconds.
 broker_connection_retry_on_startup = True
 broker_transport_options = {
     # Longer than your longest task: a message held longer than this is delivered twice.
@@ -22,14 +23,32 @@ broker_transport_options = {
     # Messages of a dead worker come back after the timeout above, not up to 100 s later.
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
-    "socket_timeout": 10,
-    "socket_connect_timeout": 5,
+    # A worker killed while it looks for them keeps the others from looking for this long.
+    "unacked_mutex_expire": 10,
+    "socket_timeout": 4,
+    "socket_connect_timeout": 2,
     "socket_keepalive": True,
     "health_check_interval": 5,
 }
-redis_socket_timeout = 10
-redis_socket_connect_timeout = 5
-redis_retry_on_timeout = True
+redis_socket_timeout = 4
+redis_socket_connect_timeout = 2
+result_backend_transport_options = {
+    "retry_policy": {
+        "max_retries": 20,
+        "interval_start": 0,
+        "interval_step": 0.2,
+        "interval_max": 1,
+        "timeout": 8,
+    }
+}
+task_publish_retry_policy = {
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.2,
+    "interval_max": 0.2,
+}
+# Without it a task fails whose result is ready while Redis is away.
+result_backend_always_retry = True
 
 # What Flower shows.
 worker_send_task_events = True

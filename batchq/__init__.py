@@ -3,9 +3,12 @@
 from batchq.account import Account, Limits
 from batchq.beat import install
 from batchq.body import gather, once
+from batchq.dead import Dead, dead, retry
 from batchq.errors import (
     BatchqError,
     ConfigurationError,
+    JournalUnreadable,
+    KeyMissing,
     NotBatchable,
     PromptError,
     PromptTooLarge,
@@ -20,6 +23,7 @@ from batchq.errors import (
     StepNotJournaled,
     ThreadWithoutRun,
     UnknownAccount,
+    WorkersKilled,
 )
 from batchq.run import live
 from batchq.status import Status, status
@@ -30,6 +34,9 @@ __all__ = [
     "BatchedTask",
     "BatchqError",
     "ConfigurationError",
+    "Dead",
+    "JournalUnreadable",
+    "KeyMissing",
     "Limits",
     "NotBatchable",
     "PromptError",
@@ -46,10 +53,13 @@ __all__ = [
     "StepNotJournaled",
     "ThreadWithoutRun",
     "UnknownAccount",
+    "WorkersKilled",
     "batched_llm_task",
+    "dead",
     "gather",
     "install",
     "live",
     "once",
+    "retry",
     "status",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
 import hashlib
 import importlib
@@ -44,20 +45,29 @@ class Limits(Record):
     enqueued_tokens: PositiveInt | dict[str, PositiveInt] | None = None
 
 
-_KEY_SOURCES = (
-    'accepted is where the key comes from: "env:NAME", "file:/path" or '
-    '"call:package.module:function"; the key itself is not accepted here, so that it cannot '
+_SOURCES = (
+    'accepted is where the {what} comes from: "env:NAME", "file:/path" or '
+    '"call:package.module:function"; the {what} itself is not accepted here, so that it cannot '
     "reach a log, a message or a page"
 )
-_KEY_SOURCE = re.compile(r"env:[A-Za-z_]\w*|file:/.+|call:[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
+_SOURCE = re.compile(r"env:[A-Za-z_]\w*|file:/.+|call:[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 _OPENAI = "https://api.openai.com/v1"
+_WEBHOOK_SECRET = "env:OPENAI_WEBHOOK_SECRET"  # noqa: S105 where it is, and not what
 
 
 def _key_source(value: object) -> str:
-    if isinstance(value, str) and _KEY_SOURCE.fullmatch(value):
+    return _source(value, "api_key", "key")
+
+
+def _secret_source(value: object) -> str:
+    return _source(value, "webhook_secret", "secret")
+
+
+def _source(value: object, setting: str, what: str) -> str:
+    if isinstance(value, str) and _SOURCE.fullmatch(value):
         return value
     # Not a ValueError: pydantic would keep the value, which may be a key, in its own error.
-    raise ConfigurationError("api_key", None, _KEY_SOURCES)
+    raise ConfigurationError(setting, None, _SOURCES.format(what=what))
 
 
 def _base_url(value: object) -> str:
@@ -68,6 +78,18 @@ def _base_url(value: object) -> str:
             return urlunsplit(parts).rstrip("/")
     raise ConfigurationError(
         "base_url", None, "accepted is http(s)://host[:port][/path], with no user, query or key"
+    )
+
+
+def _provider(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        from batchq.tariffs import known_provider
+
+        return known_provider(value)
+    raise ConfigurationError(
+        "prices", None, "accepted is a provider of genai-prices, such as 'openai', or None"
     )
 
 
@@ -86,7 +108,9 @@ class Account(Record):
     api_version: str | None = None
     organization: str | None = None
     project: str | None = None
+    webhook_secret: Annotated[str, BeforeValidator(_secret_source)] = _WEBHOOK_SECRET
     limits: Limits = Limits()
+    prices: Annotated[str | None, BeforeValidator(_provider)] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -107,19 +131,18 @@ class Account(Record):
 
     def key(self) -> str:
         """The key as it is now; keep it out of everything that is stored or shown."""
-        kind, _, where = self.api_key.partition(":")
-        try:
-            key: object = _READ_KEY[kind](where)
-        except (OSError, UnicodeDecodeError) as error:
-            raise self._no_key(type(error).__name__) from None
-        if not isinstance(key, str) or not key.strip():
-            raise self._no_key("nothing there")
-        return key.strip()
+        return _read(self.api_key, "api_key", "key")
 
-    def _no_key(self, why: str) -> ConfigurationError:
-        return ConfigurationError(
-            "api_key", repr(self.api_key), f"no key can be read from it ({why})"
-        )
+    def webhook_secrets(self) -> list[str]:
+        """The secrets that sign this account's webhooks, as they are now: while one is rotated,
+        there are two. Keep them out of everything that is stored or shown.
+        """
+        held = _read(self.webhook_secret, "webhook_secret", "secret")
+        secrets = [secret for part in held.split(",") if (secret := part.strip())]
+        if not all(map(_keeps_a_secret, secrets)):
+            why = "what is there is none: one is cut off or mistyped"
+            raise _nothing_read(self.webhook_secret, "webhook_secret", "secret", why)
+        return secrets
 
     def matches(self, url: str) -> bool:
         """True where `url` is under this account's base URL."""
@@ -175,29 +198,57 @@ def _origin(parts: Any) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def _key_from_environment(name: str) -> str | None:
+def _keeps_a_secret(secret: str) -> bool:
+    """False for what is so short that anybody could sign with it: of "whsec_" nothing is left."""
+    if not secret.startswith("whsec_"):
+        return len(secret) >= _SHORTEST_SECRET
+    try:
+        return len(base64.b64decode(secret.removeprefix("whsec_"))) >= _SHORTEST_SECRET
+    except ValueError:
+        return False
+
+
+_SHORTEST_SECRET = 16
+
+
+def _read(source: str, setting: str, what: str) -> str:
+    kind, _, where = source.partition(":")
+    try:
+        found: object = _READERS[kind](where, setting)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _nothing_read(source, setting, what, type(error).__name__) from None
+    if not isinstance(found, str) or not found.strip():
+        raise _nothing_read(source, setting, what, "nothing there")
+    return found.strip()
+
+
+def _nothing_read(source: str, setting: str, what: str, why: str) -> ConfigurationError:
+    return ConfigurationError(setting, repr(source), f"no {what} can be read from it ({why})")
+
+
+def _read_environment(name: str, _setting: str) -> str | None:
     return os.environ.get(name)
 
 
-def _key_from_file(path: str) -> str:
+def _read_file(path: str, _setting: str) -> str:
     return Path(path).read_text(encoding="utf-8")
 
 
-def _key_from_call(target: str) -> object:
+def _read_call(target: str, setting: str) -> object:
     module, _, function = target.partition(":")
     try:
         return getattr(importlib.import_module(module), function)()
     except Exception as error:  # noqa: BLE001 a user's function raises what it likes
         # The name of the error only: its text comes from a vault's client and may hold anything.
         raise ConfigurationError(
-            "api_key", repr(f"call:{target}"), f"the call failed ({type(error).__name__})"
+            setting, repr(f"call:{target}"), f"the call failed ({type(error).__name__})"
         ) from None
 
 
-_READ_KEY: Mapping[str, Any] = {
-    "env": _key_from_environment,
-    "file": _key_from_file,
-    "call": _key_from_call,
+_READERS: Mapping[str, Any] = {
+    "env": _read_environment,
+    "file": _read_file,
+    "call": _read_call,
 }
 
 

@@ -9,14 +9,18 @@ from weakref import WeakSet
 
 from celery import signals
 
-from batchq.config import settings
+from batchq import flower, notify
+from batchq.codec import codec_of
+from batchq.config import behind, settings
 from batchq.errors import ConfigurationError
+from batchq.health import refusal, remember
 from batchq.seams import add_queue
+from batchq.standin import StandIn
 
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["install"]
+__all__ = ["install", "installed_app", "is_installed"]
 
 logger = logging.getLogger("batchq.beat")
 
@@ -30,10 +34,14 @@ def install(app: AppT) -> AppT:
     schedules itself, whichever scheduler beat uses. A worker that was not told its queues (``-Q``)
     also consumes Batchq's (``batchq_queue``); one that was, must name it.
 
+    In `celery -A ... flower` it also adds the Batches pages.
+
     Settings are read when the app is finalized. A worker or beat with a wrong one ends at its
     start and says which; on an app that is finalized already, it is a ConfigurationError here.
     """
     _installed.add(app)
+    if flower.is_starting():
+        flower.install()
     if cast("Any", app).finalized:
         _put_on(app)
     else:
@@ -44,23 +52,57 @@ def install(app: AppT) -> AppT:
 _installed: WeakSet[Any] = WeakSet()
 
 
+def installed_app() -> Any:
+    """The one app of this process that Batchq is installed on.
+
+    Not Celery's current app: that is another one in every thread that has not imported yours.
+    """
+    apps = list(_installed)
+    if len(apps) != 1:
+        found = "no app" if not apps else f"{len(apps)} apps"
+        raise ConfigurationError(
+            "app", None, f"Batchq is installed on {found} in this process: say which is meant"
+        )
+    return apps[0]
+
+
+def is_installed(app: Any) -> bool:
+    """Whether `install` was called for an app in this process."""
+    return behind(app) in _installed
+
+
 def _when_finalized(sender: Any = None, **_: Any) -> None:
     try:
         _put_on(sender)
     except ConfigurationError as error:
         # Celery swallows what a signal's receiver raises; see _refuse_to_start.
-        logger.error("batchq is not installed on app %s: %s", sender.main, error)  # noqa: TRY400 the words say it all
+        logger.error(  # noqa: TRY400 the words say it all
+            "batchq is not installed on app %s: %s",
+            *(sender.main, error),
+            extra={"action": "install"},
+        )
 
 
 @signals.worker_init.connect(weak=False)
 @signals.beat_init.connect(weak=False)
-def _refuse_to_start(sender: Any = None, **_: Any) -> None:
-    """Without its settings a worker would run batched tasks only to fail them, and beat nothing."""
+def _refuse_to_start(sender: Any = None, signal: Any = None, **_: Any) -> None:
+    """Without its settings a worker would run batched tasks only to fail them, and beat nothing.
+
+    On a Redis that may throw away what is in it, they would be paid for and forgotten.
+    """
+    refused = None
     try:
         if sender.app in _installed:
             _put_on(sender.app)
+            if signal is signals.worker_init:
+                codec_of(settings(sender.app))  # A key that is missing is found out here.
+                notify.begin(sender.app)  # Likewise URLs.
+            refused = refusal(sender.app)
+            remember(sender.app)
     except ConfigurationError as error:
         raise SystemExit(f"batchq: {error}") from None
+    if refused is not None:
+        raise SystemExit(f"batchq: {refused}")
 
 
 def _put_on(app: Any) -> None:
@@ -77,6 +119,7 @@ def _put_on(app: Any) -> None:
     add_queue(app, config.queue)
     for step in (flush, poll, fetch, resume, rescue):
         _task(app, step, config.queue)
+    app.steps["worker"].add(StandIn)
     tick = config.tick.total_seconds()
     # A tick that nobody took is worth nothing when the next one is there.
     for verb in ("flush", "rescue"):

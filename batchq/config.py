@@ -7,9 +7,11 @@ Keys of provider accounts are never in it: an `Account` holds where its key come
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from weakref import WeakKeyDictionary
@@ -28,6 +30,7 @@ from pydantic import (
 
 from batchq.account import Account, Accounts, read_accounts
 from batchq.errors import ConfigurationError
+from batchq.tariffs import OwnPrice, read_prices
 from batchq.validation import Record, explain, nearest
 
 if TYPE_CHECKING:
@@ -75,6 +78,37 @@ def _maybe_seconds(value: object) -> timedelta | None:
 
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 PositiveDuration = Annotated[timedelta, BeforeValidator(_some_seconds)]
+
+
+def _variable(value: object, info: ValidationInfo) -> str | None:
+    if value is None or (isinstance(value, str) and _VARIABLE.fullmatch(value)):
+        return value
+    # Not a ValueError: pydantic would show what was given, and that may be the secret itself.
+    setting = info.field_name or ""
+    what = {"encryption": "keys", "notify": "URLs"}[setting]
+    raise ConfigurationError(
+        setting,
+        None,
+        f"accepted is the name of the environment variable that holds the {what}, or None",
+    )
+
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+"""Shorter than a key (44 characters, the last one of them no letter)."""
+
+# Money
+
+
+def _dollars(value: object) -> Decimal | None:
+    if value is None:
+        return None
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        # By its text: 0.1 is meant as 0.1.
+        amount = Decimal(str(value))
+        if amount.is_finite() and amount > 0:
+            return amount
+    raise ValueError("accepted is a number of US dollars, more than 0, or None")
+
 
 # Times of the day
 
@@ -173,14 +207,14 @@ def _redis_url(url: str) -> str:
     return resolved
 
 
-def _own_redis(app: App) -> str:
-    """The Redis the app uses already, for results or as its broker."""
-    for url in (app.conf.result_backend, app.conf.broker_url):
-        given = cast("object", url)
+def _own_redis(app: App) -> tuple[str, str]:
+    """The Redis the app uses already, for results or as its broker, behind its setting."""
+    for setting in ("result_backend", "broker_url"):
+        given = cast("object", app.conf[setting])
         urls = given.split(";") if isinstance(given, str) else given
         for one in cast("list[object]", urls) if isinstance(urls, (list, tuple)) else []:
             if _is_redis(one):
-                return cast("str", one)
+                return setting, cast("str", one)
     raise ConfigurationError(
         "batchq_redis_url",
         None,
@@ -229,8 +263,7 @@ class Settings(Record):
     max_attempts: PositiveInt = 3
     poll_first: PositiveDuration = timedelta(seconds=5)
     poll_longest: PositiveDuration = timedelta(minutes=5)
-    lease: PositiveDuration = timedelta(seconds=15)
-    batch_lease: PositiveDuration = timedelta(minutes=2)
+    lease: PositiveDuration = timedelta(seconds=8)
     batch_deadline: PositiveDuration = timedelta(hours=26)
     create_grace: Duration = timedelta(seconds=90)
     files_grace: Duration = timedelta(minutes=10)
@@ -240,6 +273,15 @@ class Settings(Record):
     delete_files: bool = True
     file_expiry: Annotated[timedelta | None, BeforeValidator(_file_life)] = timedelta(days=14)
     strict: bool = False
+    allow_unsafe_redis: bool = False
+    installation: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+    encryption: Annotated[str | None, BeforeValidator(_variable)] = None
+    show_prompts: bool = False
+    prices: Annotated[dict[str, OwnPrice], BeforeValidator(read_prices)] = Field(
+        default_factory=dict[str, OwnPrice]
+    )
+    budget: Annotated[Decimal | None, BeforeValidator(_dollars)] = None
+    notify: Annotated[str | None, BeforeValidator(_variable)] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -272,6 +314,11 @@ class Settings(Record):
                 f"accepted is at most {PREFIX}{longer} = {getattr(self, longer)}: {why}",
             )
 
+    @property
+    def shown_redis_url(self) -> str:
+        """`redis_url` without its password, for people to read."""
+        return _without_password(self.redis_url)
+
     @field_serializer("redis_url")
     def _mask(self, url: str) -> str:
         return _without_password(url)
@@ -279,6 +326,11 @@ class Settings(Record):
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
             yield name, _without_password(value) if name == "redis_url" else value
+
+
+def behind(app: App) -> App:
+    """The app itself: current_app is a stand-in, the same one whatever the app behind it."""
+    return cast("App", getattr(app, "_get_current_object", lambda: app)())
 
 
 _read: WeakKeyDictionary[App, Settings] = WeakKeyDictionary()
@@ -289,8 +341,7 @@ def settings(app: App) -> Settings:
 
     Raises ConfigurationError, which names the setting, what was given and what is accepted.
     """
-    # current_app is a stand-in, the same one whatever the app behind it.
-    app = getattr(app, "_get_current_object", lambda: app)()
+    app = behind(app)
     if app not in _read:
         _read[app] = _settings_of(app)
     return _read[app]
@@ -299,7 +350,7 @@ def settings(app: App) -> Settings:
 def _settings_of(app: App) -> Settings:
     given = _given(app)
     if given.get("redis_url") is None:
-        given["redis_url"] = _own_redis(app)
+        given["redis_url"] = _own_redis(app)[1]
     try:
         return Settings.model_validate(given, context={"app": app})
     except ConfigurationError as error:
@@ -309,6 +360,24 @@ def _settings_of(app: App) -> Settings:
         raise ConfigurationError(setting, error.given, error.expected, error.nearest) from None
     except ValidationError as error:
         raise explain(error, PREFIX, show=True) from None
+
+
+def sources(app: App) -> dict[str, str]:
+    """Where the value of each setting comes from, by field: ``app`` (its configuration),
+    ``default``, ``environment``, or the other setting that it follows.
+    """
+    config, given = settings(app), _given(app)
+    found = {name: "app" if name in given else "default" for name in Settings.model_fields}
+    if given.get("redis_url") is None:
+        found["redis_url"] = _own_redis(app)[0]
+    if "accounts" not in given and _ACCOUNT_VARIABLES & os.environ.keys():
+        found["accounts"] = "environment"
+    if config.flush_at and "flush_after" not in given:
+        found["flush_after"] = PREFIX + "flush_at"
+    return found
+
+
+_ACCOUNT_VARIABLES = frozenset({"OPENAI_BASE_URL", "OPENAI_API_KEY"})
 
 
 def _given(app: App) -> dict[str, Any]:

@@ -10,6 +10,10 @@ BatchqError
 │   ├── RunEnded                  the body that this call belongs to has ended
 │   └── ThreadWithoutRun          a helper thread does not say whose call it makes
 ├── StepNotJournaled              a step run once returned what is not JSON
+├── WorkersKilled                 the body took its worker along, three times in a row
+├── NotFound                      an operator named a lane, batch or task that there is not
+├── JournalUnreadable             what the journal holds of a task or batch is damaged
+│   └── KeyMissing                it is encrypted, and no key of this process opens it
 └── ProviderError                 a call to the Batch API did not succeed
     ├── ProviderUnclear           it may or may not have happened
     └── ProviderRefused           it did not happen, and the provider said why
@@ -32,6 +36,23 @@ if TYPE_CHECKING:
 
 class BatchqError(Exception):
     """The root: catch it to catch everything Batchq raises on purpose."""
+
+
+class NotFound(BatchqError):
+    """An operator named something that there is not; raised by `batchq.operate`.
+
+    ``what`` is lane, batch or task; ``known`` are names that there are, where they can be listed.
+    """
+
+    def __init__(self, what: str, name: str, known: Sequence[str] = ()) -> None:
+        super().__init__(what, name, tuple(known))
+        self.what = what
+        self.name = name
+        self.known = tuple(known)
+
+    def __str__(self) -> str:
+        there_are = f" There are: {', '.join(self.known)}." if self.known else ""
+        return f"there is no {self.what} {self.name!r} to act on.{there_are}"
 
 
 class ConfigurationError(BatchqError):
@@ -76,6 +97,10 @@ class UnknownAccount(ConfigurationError):
         )
 
 
+SENDS_PROMPTS = frozenset({"files.create", "batches.create"})
+"""Calls whose answer may repeat a prompt: some providers read the file already at the create."""
+
+
 class ProviderError(BatchqError):
     """A call to the Batch API did not succeed; `account` and `call` say which one."""
 
@@ -105,7 +130,11 @@ class ProviderUnclear(ProviderError):
 
 
 class ProviderRefused(ProviderError):
-    """The provider answered with a 4xx: the call had no effect."""
+    """The provider answered with a 4xx: the call had no effect.
+
+    `message` is what it said. Of a call that sends prompts it stays out of `args` and of the text,
+    and so out of logs, events and results: a provider may repeat what it was sent.
+    """
 
     def __init__(
         self,
@@ -117,7 +146,8 @@ class ProviderRefused(ProviderError):
         param: str | None,
         *parts: object,
     ) -> None:
-        super().__init__(account, call, status_code, code, message, param, *parts)
+        told = "" if call in SENDS_PROMPTS else message
+        super().__init__(account, call, status_code, code, told, param, *parts)
         self.status_code = status_code
         self.code = code
         self.message = message
@@ -126,7 +156,8 @@ class ProviderRefused(ProviderError):
     def __str__(self) -> str:
         kind = self.status_code if self.code is None else f"{self.status_code} {self.code}"
         about = "" if self.param is None else f" (param {self.param})"
-        return f"{self.call} on account {self.account!r} was refused: {kind}: {self.message}{about}"
+        told = f": {self.args[4]}" if self.args[4] else ""
+        return f"{self.call} on account {self.account!r} was refused: {kind}{told}{about}"
 
 
 class ProviderUnauthorized(ProviderRefused):
@@ -245,6 +276,26 @@ class ThreadWithoutRun(PromptError):
         )
 
 
+class WorkersKilled(BatchqError):
+    """The body took its worker along three times in a row: out of memory, or a crash below Python.
+
+    The task fails with this error instead of running again. What it has asked and been answered is
+    kept: `batchq.dead` lists it, and `batchq.retry` sends it again.
+    """
+
+    def __init__(self, task: str, task_id: str, times: int) -> None:
+        super().__init__(task, task_id, times)
+        self.task = task
+        self.task_id = task_id
+        self.times = times
+
+    def __str__(self) -> str:
+        return (
+            f"task {self.task} [{self.task_id}] killed its worker {self.times} times in a row, and "
+            "is not run again. Its answers are kept: batchq.retry(app, task_id) sends it again."
+        )
+
+
 class StepNotJournaled(BatchqError):
     """The result of a `batchq.once` step cannot be written down as JSON."""
 
@@ -258,3 +309,39 @@ class StepNotJournaled(BatchqError):
             f"batchq.once({self.step}) returned {self.kind}, which is not JSON: return text, "
             "numbers, lists, dicts, dates or UUIDs, and build the rest from them outside the step."
         )
+
+
+class JournalUnreadable(BatchqError):
+    """What the journal holds of a task cannot be read; `what` says which part, never its content.
+
+    Somebody else has written there, or the disk has. The task that needs it fails with this error;
+    to ask again, send it under a new id.
+    """
+
+    def __init__(self, what: str, *parts: object) -> None:
+        super().__init__(what, *parts)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.what} is damaged: it is not what Batchq wrote"
+
+
+class KeyMissing(JournalUnreadable):
+    """It is encrypted, and none of the keys in `variable` opens it.
+
+    Nothing is lost, and no task fails by it: what needs it waits, and is tried again, until a
+    process has the key (or a restart with it).
+    """
+
+    def __init__(self, variable: str | None, what: str = "an entry of the journal") -> None:
+        super().__init__(what)
+        self.variable = variable
+        self.args = (variable, what)
+
+    def __str__(self) -> str:
+        where = (
+            "batchq_encryption is not set"
+            if self.variable is None
+            else f"no key in the environment variable {self.variable} opens it"
+        )
+        return f"{self.what} is encrypted, and {where}: put the key it was written with back"

@@ -159,8 +159,14 @@ def _is_openai(request: Any) -> bool:
     )
 
 
+_SECRET = frozenset({"authorization", "api-key"})
+
+
 def _response(request: Any, outcome: Outcome) -> Any:
     """The outcome as the HTTP response the SDK waits for, in the family its request is of."""
+    # The SDK's errors carry their request, and trackers of errors send it on with its headers.
+    for header in _SECRET.intersection(request.headers):
+        request.headers[header] = "kept out by batchq"
     family = sys.modules[type(request).__module__.partition(".")[0]]
     headers = {"content-type": "application/json"}
     if outcome.request_id:

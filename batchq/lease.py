@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
+
+from batchq.points import point
 
 __all__ = ["Lease", "Renewed", "kept", "start_keeping", "stop_keeping"]
 
@@ -20,12 +22,15 @@ logger = logging.getLogger("batchq.lease")
 @dataclass(frozen=True, slots=True)
 class Lease:
     """Where it is held and by whom. ``owner`` is the hash whose field ``run`` names the rightful
-    holder, for leases that are a matter of courtesy and fenced by that field.
+    holder, for leases that are a matter of courtesy and fenced by that field. ``since`` is a moment
+    by this process's clock before the lease was asked for. Its time runs from there, not from when
+    the answer was read: a process may sleep in between.
     """
 
     key: str
     token: str
     owner: str = ""
+    since: float = field(default_factory=time.monotonic, compare=False)
 
 
 class Renewer(Protocol):
@@ -50,10 +55,12 @@ class Renewed:
 
     def renew(self) -> None:
         asked_at = time.monotonic()
+        point("renew.call")
         if self.journal.renew([self.lease], self.duration)[0]:
             self.renewed_at = asked_at
         else:
             self.lost = True
+        point("renew.called")
 
 
 class _Keeper:
@@ -92,7 +99,11 @@ class _Keeper:
                 try:
                     kept.renew()
                 except Exception as error:  # noqa: BLE001 Redis may be away; the next round tries again
-                    logger.warning("lease %s is not renewed: %s", kept.lease.key, error)
+                    logger.warning(
+                        "lease %s is not renewed: %s",
+                        *(kept.lease.key, error),
+                        extra={"action": "renew"},
+                    )
                     break
 
 
@@ -110,7 +121,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def start_keeping(journal: Renewer, lease: Lease, duration: timedelta) -> Renewed:
     """Renew a lease that was just taken, until `stop_keeping`."""
-    renewed = Renewed(journal, lease, duration, time.monotonic())
+    renewed = Renewed(journal, lease, duration, lease.since)
     _keeper.add(renewed)
     return renewed
 

@@ -3,58 +3,223 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from batchq.prompt import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from batchq.account import Limits
     from batchq.config import Settings
-    from batchq.journal import LaneRecord
+    from batchq.events import Reason, StuckReason
+    from batchq.journal import BatchRecord, LaneRecord, Search, Sums
+    from batchq.prompt import Lane
     from batchq.provider import BatchErrorLine, ProviderBatch, Row
 
 __all__ = [
+    "BUDGET_PARTS",
     "AskAgain",
     "BadLine",
     "Cancel",
     "Fetch",
     "Hopeless",
+    "News",
+    "NextFlush",
     "NoRoom",
     "Wait",
     "after_failed_validation",
     "after_poll",
+    "budget_reached",
+    "cost_under_way",
     "files_missing",
     "is_due",
+    "is_over",
+    "is_stuck",
+    "late_by",
     "limit_to_learn",
+    "longest_wait",
     "never_ran",
+    "next_flush",
+    "ought_to_go",
+    "parts_to_ask",
     "pause_between_polls",
+    "search_is_due",
+    "split_budget",
+    "tokens_allowed",
     "verdict_on_row",
+    "why_failed",
+    "why_stuck",
 ]
 
 NO_LIMIT = 2**53
+WEBHOOKS_COUNT = timedelta(days=1)
+"""How long a webhook that was right lets its account be polled less."""
+
+NO_ROOM = "token_limit_exceeded"
 _ABANDON_AFTER = timedelta(hours=1)
 
 
 # A lane
 
 
-def is_due(
-    lane: LaneRecord, settings: Settings, *, since_everything: timedelta | None = None
-) -> bool:
-    """True where a lane is full enough, or its oldest prompt has waited long enough.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextFlush:
+    """When a lane is flushed next, and why then. ``due_in`` is None where no clock decides."""
 
-    ``since_everything`` is how long ago everything was to be flushed: what has waited since before
-    that is due until it goes, for the provider may have had no room for it then.
+    due_in: timedelta | None
+    why: str
+
+    @property
+    def is_now(self) -> bool:
+        return self.due_in == _NOW
+
+
+_NOW = timedelta(0)
+
+
+def next_flush(lane: LaneRecord, settings: Settings) -> NextFlush:
+    """When a lane is flushed: once it is full enough, or its oldest prompt has waited long enough.
+
+    What has waited since before everything was to be flushed (``lane.called``) is due until it
+    goes, for the provider may have had no room for it then.
     """
-    limits = settings.accounts[lane.lane.account].limits
-    full = lane.prompts >= settings.flush_prompts or lane.bytes >= limits.bytes
-    old = settings.flush_after is not None and lane.oldest >= settings.flush_after
-    called = since_everything is not None and lane.oldest >= since_everything
-    return lane.prompts > 0 and (full or old or called)
+    if lane.held:
+        return NextFlush(due_in=None, why="it is held")
+    if lane.lane.account not in settings.accounts:
+        return NextFlush(due_in=None, why=f"account {lane.lane.account!r} is not in the settings")
+    if lane.paused is not None:
+        return NextFlush(due_in=lane.paused, why="the provider has no room for it before that")
+    if not lane.prompts:
+        return NextFlush(due_in=None, why="it is empty")
+    if lane.prompts >= settings.flush_prompts:
+        return NextFlush(due_in=_NOW, why="it has as many prompts as batchq_flush_prompts")
+    if lane.bytes >= settings.accounts[lane.lane.account].limits.bytes:
+        return NextFlush(due_in=_NOW, why="it fills a file")
+    if lane.called is not None and lane.oldest >= lane.called:
+        return NextFlush(due_in=_NOW, why="it was asked for")
+    return _by_the_clock(lane, settings)
+
+
+def _by_the_clock(lane: LaneRecord, settings: Settings) -> NextFlush:
+    waits: list[NextFlush] = []
+    if settings.flush_after is not None:
+        left = max(_NOW, settings.flush_after - lane.oldest)
+        why = "its oldest prompt has waited for batchq_flush_after by then"
+        waits.append(NextFlush(due_in=left, why=why))
+    for schedule in settings.flush_at:
+        left = max(_NOW, schedule.remaining_estimate(schedule.now()))
+        # At its time everything is called for; this alone makes nothing due.
+        waits.append(NextFlush(due_in=max(left, _A_MOMENT), why="batchq_flush_at says so"))
+    nothing = NextFlush(due_in=None, why="it is neither full nor is there a time for it")
+    return min(waits, key=lambda one: one.due_in or _NOW, default=nothing)
+
+
+_A_MOMENT = timedelta(seconds=1)
+
+
+def is_due(lane: LaneRecord, settings: Settings) -> bool:
+    """True where a lane is to be flushed now."""
+    return lane.prompts > 0 and next_flush(lane, settings).is_now
+
+
+def late_by(lane: LaneRecord, settings: Settings) -> timedelta:
+    """How long a lane has been due by the clock, or by somebody's word; 0 where it is not, or held.
+
+    Since when a lane has been full nobody knows, so that alone makes it late by nothing.
+    """
+    if lane.held or not lane.prompts:
+        return _NOW
+    since = [_NOW]
+    if settings.flush_after is not None:
+        since.append(lane.oldest - settings.flush_after)
+    if lane.called is not None and lane.oldest >= lane.called:
+        since.append(lane.called)
+    return max(since)
+
+
+def longest_wait(settings: Settings) -> timedelta:
+    """How long a question waits at most, from asked to answered, as far as the settings decide.
+
+    In each of its batches: in the lane (for `flush_at` a day), for the create, for the provider,
+    for the cancel, for the files. What nobody can set is not in it: a provider that has no room or
+    is out of reach, a key that is refused, a Celery queue that is long.
+    """
+    in_lane = timedelta(days=1) if settings.flush_after is None else settings.flush_after
+    in_batch = settings.create_grace + settings.batch_deadline + _ABANDON_AFTER
+    return settings.max_attempts * (
+        in_lane + in_batch + settings.poll_longest + settings.files_grace
+    )
+
+
+def ought_to_go(lane: LaneRecord, settings: Settings) -> bool:
+    """True where a lane is to be flushed now, or would be if there were room at its provider, or an
+    account. What an operator holds is to wait.
+    """
+    if lane.held or not lane.prompts:
+        return False
+    gone = lane.lane.account not in settings.accounts
+    return gone or is_due(replace(lane, paused=None), settings)
+
+
+def is_stuck(at_head: timedelta, settings: Settings) -> bool:
+    """True where a lane that is due has had the same first prompt for too long.
+
+    So long that a provider without room was asked again three times, and more: what waits for its
+    next flush, or is on its way back from a batch, is gone by then.
+    """
+    return at_head >= 3 * settings.poll_longest + 3 * settings.tick
+
+
+def why_stuck(
+    record: LaneRecord, settings: Settings, *, learned: int | None, queued: int
+) -> StuckReason:
+    """What is known of a stuck lane: ``queued`` tokens are at the provider, which took ``learned``
+    when it last said so.
+    """
+    lane = record.lane
+    if lane.account not in settings.accounts:
+        return "no_account"
+    room = tokens_allowed(settings.accounts[lane.account].limits, lane.model, learned) - queued
+    # A prompt for which alone there is no room goes all the same, once nothing is queued.
+    fits = not queued or room * record.prompts >= record.tokens
+    return "unknown" if fits else "no_room"
+
+
+def tokens_allowed(limits: Limits, model: str, learned: int | None) -> int:
+    """How many tokens may be queued at the provider for a model."""
+    configured = limits.enqueued_tokens
+    if isinstance(configured, dict):
+        configured = configured.get(model)
+    return min((limit for limit in (configured, learned) if limit is not None), default=NO_LIMIT)
+
+
+# What a day costs
+
+
+def cost_under_way(batches: Iterable[BatchRecord], sums: Mapping[Lane, Sums]) -> int:
+    """What these batches may cost, at what a prompt of their lane has cost on the average so far; 0
+    for a lane that has brought nothing yet.
+    """
+    found = 0
+    for batch in batches:
+        known = sums.get(batch.lane)
+        if known is not None and known.attempts and batch.submitted_at:
+            found += known.cost * batch.lines // known.attempts
+    return found
+
+
+def budget_reached(spent: int, *, budget: int) -> int | None:
+    """The highest percentage that is told, of those that were reached."""
+    return max((each for each in BUDGET_PARTS if 100 * spent >= each * budget), default=None)
+
+
+BUDGET_PARTS = (80, 100)
+"""The percentages of ``batchq_budget`` that are told."""
 
 
 # A batch that was asked how it is
@@ -79,27 +244,63 @@ class Cancel:
     delay: timedelta
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What webhooks have said, and how long ago: of this ``batch``, that it is over; of any batch
+    of its ``account``, when that was right last. None: nothing.
+    """
+
+    batch: timedelta | None = None
+    account: timedelta | None = None
+
+
 def after_poll(
-    batch: ProviderBatch, *, age: timedelta, settings: Settings
+    batch: ProviderBatch,
+    *,
+    age: timedelta,
+    settings: Settings,
+    cancelled: bool = False,
+    news: News | None = None,
 ) -> Wait | Fetch | Cancel:
-    """The next step for a batch that was submitted ``age`` ago."""
+    """The next step for a batch that was submitted ``age`` ago; ``cancelled`` by an operator, it is
+    to end now.
+    """
     match batch.status:
         case "completed" | "failed" | "expired" | "cancelled":
             return Fetch()
         case "cancelling" if age < settings.batch_deadline + _ABANDON_AFTER:
-            return Wait(pause_between_polls(age, settings))
+            return Wait(pause_between_polls(age, settings, news))
         case _ if age >= settings.batch_deadline + _ABANDON_AFTER:
             # Neither finished nor cancelled: what it answered is read, the rest is asked again.
             return Fetch()
         case _ if age >= settings.batch_deadline:
             return Cancel(settings.poll_longest)
+        case _ if cancelled and batch.status != "finalizing":
+            return Cancel(pause_between_polls(age, settings))
         case _:
             # A word that nobody has seen before is not an end.
-            return Wait(pause_between_polls(age, settings))
+            return Wait(pause_between_polls(age, settings, news))
 
 
-def pause_between_polls(age: timedelta, settings: Settings) -> timedelta:
-    """Seconds for a young batch, minutes for an old one: a quarter of its age, within limits."""
+def is_over(batch: ProviderBatch) -> bool:
+    """True where the provider will not change it any more."""
+    return batch.status in _OVER
+
+
+_OVER = frozenset({"completed", "failed", "expired", "cancelled"})
+
+
+def pause_between_polls(age: timedelta, settings: Settings, news: News | None = None) -> timedelta:
+    """Seconds for a young batch, minutes for an old one: a quarter of its age, within limits.
+
+    While webhooks arrive, every batch of their account is polled at the longest pause only: that
+    is what one costs that gets lost. A batch that is over by a webhook's word, and not yet by the
+    provider's own, is polled as if it were new.
+    """
+    if news is not None and news.batch is not None:
+        age = min(age, news.batch)
+    elif news is not None and news.account is not None and news.account < WEBHOOKS_COUNT:
+        return settings.poll_longest
     return min(max(age / 4, settings.poll_first), settings.poll_longest)
 
 
@@ -110,6 +311,35 @@ def files_missing(batch: ProviderBatch) -> bool:
     unnamed_output = batch.completed > 0 and batch.output_file_id is None
     unnamed_errors = batch.failed > 0 and batch.error_file_id is None
     return unnamed_output or unnamed_errors or not (batch.output_file_id or batch.error_file_id)
+
+
+def why_failed(status: str, codes: Sequence[str]) -> Reason | None:
+    """Why a batch failed that ended with this status of its provider; None where it did not."""
+    match status:
+        case "completed":
+            return None
+        case "failed":
+            return "no_room" if NO_ROOM in codes[:1] else "validation"
+        case "expired" | "cancelled":
+            return status
+        case "unknown":
+            return "lost"
+        case _:
+            return "deadline"
+
+
+# An account that may hold batches which the journal has lost
+
+
+def search_is_due(last: Search, *, of: str, now: int, settings: Settings) -> bool:
+    """True where an account is to be looked through: for the first time ``of`` this journal and
+    this start of its server, and once more when a create that was under way must be in the list.
+    """
+    grace = settings.create_grace.total_seconds() * 1000
+    return last.of != of or (last.looks < _SEARCHES and now - last.at >= grace)
+
+
+_SEARCHES = 2
 
 
 # A batch whose file was refused
@@ -139,7 +369,7 @@ class Hopeless:
 
 @dataclass(frozen=True, slots=True)
 class AskAgain:
-    """It is not said which line is to blame: all go again, as long as they have attempts."""
+    """It is not said which line is to blame: all go again, see `parts_to_ask`."""
 
     outcome: Outcome
 
@@ -153,7 +383,7 @@ def after_failed_validation(
             Outcome.error(400, code="batch_failed", message="The batch failed without a reason.")
         )
     error = errors[0]
-    if error.code == "token_limit_exceeded":
+    if error.code == NO_ROOM:
         return NoRoom(_limit_in(error.message))
     status_code = 404 if error.code == "model_not_found" else 400
     outcome = Outcome.error(status_code, code=error.code, message=error.message, param=error.param)
@@ -161,6 +391,30 @@ def after_failed_validation(
         # A lane has one model, so the line that is named is only the first of all.
         return Hopeless(outcome)
     return AskAgain(outcome) if error.line is None else BadLine(error.line, outcome)
+
+
+def parts_to_ask(lines: Sequence[str], *, of: int, part: bool) -> list[Sequence[str]]:
+    """The batches in which the lines of a refused file are asked again, where none is to blame.
+
+    The same lines once more, for it may have been a passing trouble; then, each as a ``part``, in
+    halves. None where the file had only one line, which is the one to blame; the last one that is
+    left ``of`` several may be innocent, for the others may be in another part by now.
+    """
+    if not part or (len(lines) == 1 and of > 1):
+        return [lines]
+    if len(lines) < 2:
+        return []
+    middle = (len(lines) + 1) // 2
+    return [lines[:middle], lines[middle:]]
+
+
+def split_budget(lines: int) -> int:
+    """How many parts may be made of a refused file of so many lines to find one bad line in it.
+
+    Once more as a whole and both halves at each level is one less. It is spent once for the file,
+    and once more for each part that passes: a cause that all lines share ends within the first.
+    """
+    return 2 * math.ceil(math.log2(max(lines, 1))) + 2
 
 
 def limit_to_learn(limit: int | None, *, refused: int, queued: int) -> int:

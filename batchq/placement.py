@@ -15,14 +15,23 @@ from celery.local import PromiseProxy, Proxy, maybe_evaluate
 
 from batchq.seams import active_apps, pending_tasks, registered_tasks, task_from_function
 
-__all__ = ["claimable", "is_body_of", "wrap_task"]
+__all__ = ["MARK", "claimable", "is_batched", "is_body_of", "wrap_task"]
 
 Batched = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+MARK = "batchq_body"
+"""The attribute by which a body of the decorator's is known."""
 
 
 def is_body_of(task: Any, wrapper: Callable[..., Any]) -> bool:
     """True where Celery runs ``wrapper`` for ``task``, directly or through its own wrappers."""
     return any(body is wrapper for body in _bodies_of(task))
+
+
+def is_batched(task: Any) -> bool:
+    """True where a body of the decorator's runs for ``task``."""
+    return any(getattr(body, MARK, False) for body in _bodies_of(task))
 
 
 def _bodies_of(task: Any) -> Iterator[Any]:

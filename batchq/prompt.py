@@ -9,11 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
 
-__all__ = ["Lane", "Outcome", "Prompt", "custom_id", "fingerprint", "pack", "split_id", "unpack"]
+__all__ = [
+    "Lane",
+    "Outcome",
+    "Prompt",
+    "custom_id",
+    "estimate_tokens",
+    "fingerprint",
+    "pack",
+    "split_id",
+    "unpack",
+]
 
 _SMALL = 512
 """Bytes under which compressing saves less than it costs."""
@@ -52,7 +62,7 @@ class Prompt:
     task_id: str
     number: int
     lane: Lane
-    body: bytes
+    body: bytes = field(repr=False)
     fingerprint: str
     tokens: int
     inputs: int
@@ -79,7 +89,7 @@ class Outcome:
     """
 
     status_code: int
-    body: bytes
+    body: bytes = field(repr=False)
     request_id: str = ""
 
     @classmethod
@@ -121,6 +131,13 @@ def line(custom_id: str, endpoint: str, body: bytes) -> bytes:
     """One line of a batch file, newline included. The body goes in as it was captured."""
     head = {"custom_id": custom_id, "method": "POST", "url": endpoint}
     return json.dumps(head, ensure_ascii=False).encode()[:-1] + b', "body": ' + body + b"}\n"
+
+
+def estimate_tokens(body: bytes) -> int:
+    """About how many input tokens a request has; more often too many than too few."""
+    # Measured on o200k: 6 bytes a token for prose, 2 to 3 for JSON and digits. A third of the bytes
+    # errs on the safe side for what people send.
+    return len(body) // 3 + 1
 
 
 def fingerprint(endpoint: str, body: dict[str, Any]) -> str:

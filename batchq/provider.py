@@ -13,11 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from batchq.errors import (
+    SENDS_PROMPTS,
     ConfigurationError,
     ProviderError,
     ProviderNotFound,
@@ -39,8 +41,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Json = dict[str, Any]
 
-CONTROL_SECONDS = 60.0
-TRANSFER_SECONDS = 600.0  # of silence: a slow transfer that moves may take as long as it needs
+STATUSES = (
+    *("validating", "in_progress", "finalizing", "completed"),
+    *("failed", "expired", "cancelling", "cancelled"),
+)
+"""What a batch may be at a provider, as far as is known."""
+
+CONTROL_SECONDS = 30.0
+SILENCE_SECONDS = 60.0  # a slow transfer that moves may take as long as it needs
+STORED_A_SECOND = 1_000_000  # bytes: how fast a provider stores a file that it has, at the least
 CONNECT_SECONDS = 10.0
 PAGE = 100
 LOOK_BACK = timedelta(minutes=5)  # how far the provider's clock may be from ours
@@ -80,6 +89,13 @@ class ProviderBatch:
     usage: Mapping[str, Any] | None = None
     model: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    object: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    """All the provider said, without the sentences of its errors: those may repeat a prompt."""
+
+    @property
+    def batch_key(self) -> str | None:
+        """What it was created under; None where that was not by Batchq."""
+        return self.metadata.get(BATCH_KEY)
 
 
 @dataclass(frozen=True)
@@ -115,6 +131,7 @@ class Provider:
 
         The file is read as it is sent, so memory does not grow with it.
         """
+        storing = CONTROL_SECONDS + path.stat().st_size / STORED_A_SECOND
         with path.open("rb") as content:
             # An open file streams; a path or bytes would be read into memory by the SDK.
             sent = self._json(
@@ -122,7 +139,7 @@ class Provider:
                 lambda client: client.files.with_raw_response.create(
                     file=(name, content, "application/jsonl"),
                     purpose="batch",
-                    timeout=_patient(),
+                    timeout=_timeout(SILENCE_SECONDS, read=storing),
                     **_expires("expires_after", expires_after),
                 ),
             )
@@ -168,13 +185,16 @@ class Provider:
 
     def find_batches(self, batch_key: str, *, since: datetime) -> list[ProviderBatch]:
         """Every batch created under `batch_key` after `since`, give or take, newest first."""
+        return [one for one in self.batches(since=since) if one.batch_key == batch_key]
+
+    def batches(self, *, since: datetime) -> list[ProviderBatch]:
+        """Every batch of the account, whoever created it, after `since`, give or take."""
         found = self._pages(
             "batches.list",
             lambda client, after: client.batches.with_raw_response.list(limit=PAGE, **after),
             since,
         )
-        batches = [self._batch(one, "batches.list") for one in found]
-        return [one for one in batches if one.metadata.get(BATCH_KEY) == batch_key]
+        return [self._batch(one, "batches.list") for one in found]
 
     def retrieve(self, batch_id: str) -> ProviderBatch:
         """The batch as it is now."""
@@ -204,10 +224,32 @@ class Provider:
             response = self._call(
                 "files.content",
                 lambda client: stack.enter_context(
-                    client.files.with_streaming_response.content(file_id, timeout=_patient())
+                    client.files.with_streaming_response.content(
+                        file_id, timeout=_timeout(SILENCE_SECONDS)
+                    )
                 ),
             )
+            if "text/html" in response.headers.get("content-type", ""):
+                # A gateway's, with status 200. Its lines are no rows that went missing.
+                raise ProviderUnclear(self.name, "files.content", "the answer is a web page")
             yield from _lines(self._chunks(response.iter_bytes()))
+
+    def look(self) -> timedelta | None:
+        """Ask something that costs nothing, to see whether the account is there and its key taken.
+
+        Gives how far this machine's clock is ahead of the provider's, to a second or so; None where
+        the provider does not tell the time.
+        """
+        response = self._call(
+            "batches.list",
+            lambda client: client.batches.with_raw_response.list(limit=1, timeout=CONNECT_SECONDS),
+        )
+        self._read("batches.list", response.http_response.content)
+        told = response.headers.get("date")
+        try:
+            return None if told is None else datetime.now(UTC) - parsedate_to_datetime(told)
+        except (ValueError, TypeError):  # no date, or one without its zone
+            return None
 
     def delete_file(self, file_id: str) -> None:
         """Delete a file; one that is gone already is fine."""
@@ -236,7 +278,9 @@ class Provider:
 
     def _json(self, call: str, send: Callable[[OpenAI], Any]) -> Json:
         """What the provider answered, untouched by the SDK's models: they guess at other types."""
-        content: bytes = self._call(call, lambda client: send(client).http_response.content)
+        return self._read(call, self._call(call, lambda client: send(client).http_response.content))
+
+    def _read(self, call: str, content: bytes) -> Json:
         try:
             answer: object = json.loads(content)
         except (ValueError, RecursionError):
@@ -324,7 +368,10 @@ def provider_for(settings: Settings, name: str) -> Provider:
 def _new_client(account: Account, key: str) -> OpenAI:
     import openai
 
-    timeout = openai.Timeout(CONTROL_SECONDS, connect=CONNECT_SECONDS)
+    # Each call has a connection of its own. A connection that was kept may have died meanwhile with
+    # nobody told, and the next upload would wait on it for as long as an upload may take.
+    headers = {"Connection": "close"}
+    timeout = _timeout(CONTROL_SECONDS)
     if account.kind == "azure" and account.api_version is not None:
         return openai.AzureOpenAI(
             azure_endpoint=account.base_url,
@@ -333,6 +380,7 @@ def _new_client(account: Account, key: str) -> OpenAI:
             organization=account.organization,
             timeout=timeout,
             max_retries=0,
+            default_headers=headers,
         )
     return openai.OpenAI(
         base_url=account.base_url + ("/openai/v1" if account.kind == "azure" else ""),
@@ -341,6 +389,7 @@ def _new_client(account: Account, key: str) -> OpenAI:
         project=account.project,
         timeout=timeout,
         max_retries=0,
+        default_headers=headers,
     )
 
 
@@ -348,10 +397,10 @@ def _after(send: Callable[[OpenAI, Any], Any], after: Any) -> Callable[[OpenAI],
     return lambda client: send(client, after)
 
 
-def _patient() -> Any:
+def _timeout(seconds: float, **of: float) -> Any:
     import openai
 
-    return openai.Timeout(TRANSFER_SECONDS, connect=CONNECT_SECONDS)
+    return openai.Timeout(seconds, connect=CONNECT_SECONDS, **of)
 
 
 def _expires(argument: str, after: timedelta | None) -> dict[str, Any]:
@@ -368,7 +417,8 @@ def _refusal(name: str, call: str, error: APIStatusError, key: str) -> ProviderE
     message = _told(error).replace(key, "…")
     refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     if not refused or status == HTTPStatus.REQUEST_TIMEOUT:
-        return ProviderUnclear(name, call, f"{status}: {message}")
+        told = "" if call in SENDS_PROMPTS else f": {message}"
+        return ProviderUnclear(name, call, f"{status}{told}")
     parts = (name, call, status, _text(error.code), message, _text(error.param))
     match status:
         case HTTPStatus.TOO_MANY_REQUESTS:
@@ -424,11 +474,20 @@ def _batch(answer: Json) -> ProviderBatch:
         usage=_object(answer.get("usage")) or None,
         model=_text(answer.get("model")),
         metadata={name: str(value) for name, value in _object(answer.get("metadata")).items()},
+        object={**answer, "errors": _without_sentences(answer.get("errors"))},
     )
 
 
+def _without_sentences(given: object) -> object:
+    kept = [{n: v for n, v in line.items() if n != "message"} for line in _error_lines(given)]
+    return {"object": "list", "data": kept} if kept else None
+
+
+def _error_lines(given: object) -> list[Json]:
+    return _objects(given) or _objects(_object(given).get("data"))
+
+
 def _errors(given: object) -> tuple[BatchErrorLine, ...]:
-    lines = _objects(given) or _objects(_object(given).get("data"))
     return tuple(
         BatchErrorLine(
             code=_text(line.get("code")),
@@ -436,7 +495,7 @@ def _errors(given: object) -> tuple[BatchErrorLine, ...]:
             param=_text(line.get("param")),
             line=_whole(line.get("line")),
         )
-        for line in lines
+        for line in _error_lines(given)
     )
 
 

@@ -19,7 +19,7 @@ from billiard.process import current_process
 from batchq.callsite import call_site, frames_of_body, other_coroutines, strand
 from batchq.errors import PromptTooLarge, RequestChanged, RunEnded, ThreadWithoutRun
 from batchq.journal import Claim, Entry
-from batchq.prompt import Lane, Outcome, Prompt
+from batchq.prompt import Lane, Outcome, Prompt, estimate_tokens
 from batchq.seams import task_stack
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Question:
     account: str
     endpoint: str
     model: str
-    body: bytes
+    body: bytes = field(repr=False)
     fingerprint: str
     inputs: int
 
@@ -82,7 +82,7 @@ class Run:
     task_id: str
     task_name: str
     settings: Settings
-    claim: Claim
+    claim: Claim = field(repr=False)
     label: str = ""
     strict: bool = False
     note_live: Callable[[Entry], None]
@@ -95,7 +95,7 @@ class Run:
     used: list[Entry] = field(default_factory=list[Entry])
     _left: list[Entry] = field(init=False, default_factory=list[Entry])
     _live: list[Entry] = field(init=False, default_factory=list[Entry])
-    _steps: dict[str, str] = field(init=False, default_factory=dict[str, str])
+    _steps: dict[str, str] = field(init=False, repr=False, default_factory=dict[str, str])
     _steps_taken: dict[str, int] = field(init=False, default_factory=dict[str, int])
     _next_number: int = field(init=False, default=0)
     _threads: dict[int, tuple[FrameType | None, int]] = field(
@@ -309,7 +309,7 @@ class Run:
             lane=lane,
             body=question.body,
             fingerprint=question.fingerprint,
-            tokens=_estimate_tokens(question.body),
+            tokens=estimate_tokens(question.body),
             inputs=question.inputs,
             round=self.round,
             site=site,
@@ -368,12 +368,6 @@ def _by_group(places: Iterable[Place]) -> defaultdict[Place, list[Place]]:
 
 def _is_http_error(error: BaseException) -> bool:
     return getattr(error, "status_code", None) is not None
-
-
-def _estimate_tokens(body: bytes) -> int:
-    # Measured on o200k: 6 bytes a token for prose, 2 to 3 for JSON and digits. A third of the bytes
-    # errs on the safe side for what people send; it only steers how much is queued at once.
-    return len(body) // 3 + 1
 
 
 # Which run a call belongs to

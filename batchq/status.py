@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from batchq.journal import BatchRecord, LaneRecord, journal_of
+from batchq.config import settings
+from batchq.health import Finding, examine
+from batchq.journal import BatchRecord, Journal, LaneRecord, journal_of
+from batchq.lifecycle import longest_wait
 
 __all__ = ["Status", "status"]
 
@@ -16,7 +21,10 @@ class Status:
 
     ``captured`` and ``answered`` count prompts since the journal began; ``waiting`` are in lanes,
     ``batched`` in batches that are not over. ``tasks_waiting`` wait for answers, ``tasks_resuming``
-    have all of theirs and are on their way.
+    have all of theirs and are on their way. ``overdue`` have waited longer than the settings allow
+    for (docs/lifecycle.md, "How long a question waits"). ``dead`` counts what `dead` lists.
+    ``beat_seen`` is how long ago beat sent its last tick (None: never); ``stands_in`` is the worker
+    that sends them now.
     """
 
     captured: int
@@ -25,8 +33,13 @@ class Status:
     answered: int
     tasks_waiting: int
     tasks_resuming: int
+    overdue: int
+    dead: int
+    beat_seen: timedelta | None
+    stands_in: str | None
     lanes: tuple[LaneRecord, ...]
     batches: tuple[BatchRecord, ...]
+    findings: tuple[Finding, ...]
 
 
 def status(app: Any) -> Status:
@@ -42,6 +55,21 @@ def status(app: Any) -> Status:
         answered=answered,
         tasks_waiting=journal.waiting_tasks(),
         tasks_resuming=journal.resuming_tasks(),
+        overdue=journal.overdue_tasks(longest_wait(settings(app))),
+        dead=len(journal.dead_tasks()) + sum(batch.dead_at > 0 for batch in batches),
+        beat_seen=journal.since_beat(),
+        stands_in=journal.stands_in(),
         lanes=tuple(lanes),
         batches=tuple(batches),
+        findings=(*_loss(journal), *examine(app)),
     )
+
+
+def _loss(journal: Journal) -> Iterator[Finding]:
+    """What is to be known of a journal that has taken the place of a lost one."""
+    lost = max(journal.epoch().former.values(), default=0)
+    if lost:
+        at = datetime.fromtimestamp(lost / 1000, tz=UTC).isoformat(" ", "seconds")
+        what = f"the journal was lost, as was found at {at}"
+        do = "find out who emptied Redis, and send the tasks again that waited then"
+        yield Finding(level="warning", what=what, do=do)

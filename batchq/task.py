@@ -27,9 +27,10 @@ from celery.local import PromiseProxy, Proxy
 
 from batchq.flow.capture import run_body
 from batchq.hook import install_hook
-from batchq.placement import claimable, is_body_of, wrap_task
+from batchq.placement import MARK, claimable, is_body_of, wrap_task
 from batchq.run import current_run
 from batchq.seams import task_stack
+from batchq.started import say_started
 
 __all__ = ["BatchedTask", "batched_llm_task"]
 
@@ -225,6 +226,7 @@ def _batched(
 
     # Celery checks arguments by getfullargspec, which does not look through __wrapped__.
     vars(wrapper)["__signature__"] = inspect.signature(fun)
+    vars(wrapper)[MARK] = True
     return wrapper
 
 
@@ -238,9 +240,13 @@ def _task_to_batch(wrapper: Callable[..., Any]) -> Any:
     if request.called_directly:
         _warn_of_map(task)
         return None
+    if request.is_eager or not is_body_of(task, wrapper):
+        return None
     headers: dict[str, Any] = request.headers or {}
-    live = headers.get("batchq") == "live"
-    return None if request.is_eager or live or not is_body_of(task, wrapper) else task
+    if headers.get("batchq") == "live":
+        say_started(task)
+        return None
+    return task
 
 
 def _warn_of_map(task: Any) -> None:

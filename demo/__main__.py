@@ -1,7 +1,8 @@
 """The whole of Batchq on one machine: `make demo`. No key, no Docker, no root, nothing left behind.
 
 Starts a Valkey server, an emulator of the Batch API, a worker, beat and Flower; sends a chord of
-more than a thousand tasks; shows where their prompts are until the last one is resolved.
+more than a thousand tasks; shows where their prompts are until the last one is resolved; and
+points at the Batches page in Flower, which has it all.
 """
 
 import argparse
@@ -34,10 +35,11 @@ def main() -> int:
             console.print("starting Valkey, the emulator, a worker, beat and Flower ...")
             services.start()
             run(sections, services, interruption, console)
-            if options.keep:
-                console.print(f"\nFlower is on {services.flower}; Ctrl-C ends everything")
+            console.print(f"\nall of it is on the Batches page: {services.flower}/batches")
+            if console.is_terminal if options.keep is None else options.keep:
+                console.print("look around; Ctrl-C ends everything")
                 stay(services, interruption)
-        console.print("\nEverything is stopped; make demo KEEP=1 leaves Flower up to look around")
+        console.print("\nEverything is stopped; make demo KEEP=1 leaves it up to look around")
     except Interrupted:
         console.print("\nended; nothing is left running")
         return 130
@@ -50,7 +52,11 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--input", type=Path, help="a .txt, .csv or .jsonl file to work on")
-    parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
+    parser.add_argument(
+        "--keep",
+        action=argparse.BooleanOptionalAction,
+        help="stay up until Ctrl-C (usual: where somebody looks, which is a terminal)",
+    )
     parser.add_argument(
         "--batch-seconds",
         type=float,

@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from batchq.emulator.prices import cost
 from demo.texts import Section
 from demo.work import Work, ledger
 
@@ -36,24 +35,13 @@ def results(console: Console, work: Work) -> None:
 
 def bill(console: Console, work: Work, ledger: dict[str, Any], *, seconds: float) -> None:
     batch = ledger["totals"]["batch"]
-    live = sum(live_cost(model, used["batch"]) for model, used in ledger["models"].items())
     console.print(
         f"\n{work.tasks:,} tasks asked {batch['ok']:,} prompts in {ledger['batches_created']} "
         f"batches; all resolved after {seconds:.0f} s"
     )
     console.print(
         f"cost in batches [bold green]${batch['cost_usd']:.4f}[/bold green], "
-        f"called live ${live:.4f}; paid for twice: {len(ledger['duplicates'])}"
-    )
-
-
-def live_cost(model: str, used: dict[str, int]) -> float:
-    return cost(
-        model,
-        input_tokens=used["input_tokens"],
-        cached_tokens=used["cached_tokens"],
-        output_tokens=used["output_tokens"],
-        batch=False,
+        f"called live ${batch['live_usd']:.4f}; paid for twice: {len(ledger['duplicates'])}"
     )
 
 

@@ -11,6 +11,8 @@ from batchq import batched_llm_task
 
 app = Celery("demo")
 app.config_from_object("celeryconfig")
+# The emulator stands in OpenAI's place, and charges what OpenAI does.
+app.conf.batchq_accounts = {"default": {"prices": "openai"}}
 batchq.install(app)
 
 client = OpenAI()

@@ -215,12 +215,29 @@ class Emulator(emulator.Emulator):
         super().start()
 
     @property
+    def port(self) -> int:
+        return self._reserved.number
+
+    @property
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     def advance(self, seconds: float | timedelta) -> None:
         """Move its clock on."""
         super().advance(seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
+
+
+def talk_to(redis_port: ReservedPort, emulator_port: ReservedPort) -> None:
+    """Have this process, and what it starts, talk to these servers and to no other.
+
+    Before an app of the tests is imported: it reads the addresses then. Nothing here can spend:
+    every client that reads the environment talks to the emulator.
+    """
+    for name in [name for name in os.environ if name.startswith(("OPENAI_", "BATCHQ_"))]:
+        del os.environ[name]
+    os.environ["REDIS_URL"] = f"redis://127.0.0.1:{redis_port.number}/0"
+    os.environ["OPENAI_BASE_URL"] = f"http://127.0.0.1:{emulator_port.number}/v1"
+    os.environ["OPENAI_API_KEY"] = API_KEY
 
 
 class Stack:

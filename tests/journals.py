@@ -16,7 +16,10 @@ MODEL = "gpt-5.6-luna"
 LANE = Lane(account="default", endpoint="/v1/chat/completions", model=MODEL)
 
 #: Beginnings of keys that have no end, and why: they are the books, and empty out by themselves.
-DOCUMENTED = (*("lanes", "lane:", "totals:", "waiting", "resuming", "batches", "counters"),)
+DOCUMENTED = (
+    *("lanes", "lane:", "totals:", "waiting", "resuming", "batches", "counters", "dead"),
+    *("epoch", "held"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +54,19 @@ def prompt(
         number=number,
         lane=lane,
         body=body,
-        fingerprint=fingerprint(lane.endpoint, {"text": body.decode(errors="replace")}),
+        fingerprint=fingerprint(lane.endpoint, _read(body)),
         tokens=len(body) // 3 + 1 if tokens is None else tokens,
         inputs=inputs,
         round=round,
     )
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        read: dict[str, Any] = json.loads(body)
+    except (ValueError, RecursionError):
+        return {"text": body.decode(errors="replace")}
+    return read
 
 
 def message(task_id: str, *, queue: str = "celery", **headers: Any) -> bytes:

@@ -103,6 +103,7 @@ def _texts(client: Any) -> Iterator[tuple[bytes, bytes]]:
         b"list": lambda key: client.lrange(key, 0, -1),
         b"set": client.smembers,
         b"zset": lambda key: client.zrange(key, 0, -1),
+        b"stream": lambda key: [text for _, found in client.xrange(key) for text in found.values()],
     }
     for key in client.scan_iter(count=1000):
         parts = read.get(client.type(key), lambda _: [])(key)

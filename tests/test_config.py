@@ -170,7 +170,7 @@ class TestDurations:
     @pytest.mark.parametrize(
         "name",
         [
-            *("tick", "poll_first", "poll_longest", "lease", "batch_lease", "batch_deadline"),
+            *("tick", "poll_first", "poll_longest", "lease", "batch_deadline"),
             *("keep_journal", "keep_done", "keep_batches"),
         ],
     )
@@ -562,10 +562,10 @@ class TestErrors:
             ConfigurationError("batchq_tick", None, "accepted is more."),
             UnknownAccount("https://a/v1", "no account has that base URL", ["one", "two"]),
             ProviderUnclear("default", "batches.create", "ReadTimeout"),
-            ProviderRefused("default", "batches.create", 400, "empty_file", "Empty.", "file_id"),
-            ProviderUnauthorized("default", "files.create", 401, None, "Wrong key.", None),
+            ProviderRefused("default", "batches.cancel", 400, "too_late", "Over.", "batch_id"),
+            ProviderUnauthorized("default", "files.list", 401, None, "Wrong key.", None),
             ProviderNotFound("default", "batches.retrieve", 404, None, "No batch.", None),
-            ProviderThrottled("default", "batches.create", 429, "rate", "Slow down.", None, 1.5),
+            ProviderThrottled("default", "batches.list", 429, "rate", "Slow down.", None, 1.5),
         ],
         ids=lambda error: type(error).__name__,
     )
@@ -613,6 +613,8 @@ def written(name: str, default: object) -> str:
         return "the app's own Redis"
     if name == "accounts":
         return '`{"default": {}}`'
+    if name == "prices":
+        return "`{}`"
     if isinstance(default, timedelta):
         return in_words(default)
     if isinstance(default, str):

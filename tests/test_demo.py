@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import signal
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pytest
 
 from demo import texts
 from tests.harness import MARK, Process, Stack, left_running, wait_until
+
+pytestmark = pytest.mark.long
 
 PARAGRAPHS = [
     f"Paragraph {number} is about the error in import number {number}." for number in range(20)
@@ -60,6 +64,21 @@ def test_the_demo_answers_every_task_and_ends(demo: Callable[..., Process]) -> N
     assert "2 summaries" in output
     assert "26 prompts" in output
     assert "paid for twice: 0" in output
+
+
+def test_the_demo_points_at_a_page_that_is_full_of_its_run(demo: Callable[..., Process]) -> None:
+    process = demo("--keep")
+    process.wait_for_output("look around", timeout=100)
+    found = re.search(r"Batches page: (\S+)", process.output())
+    assert found is not None
+    with urllib.request.urlopen(found[1]) as page:
+        text = page.read().decode()
+    assert "gpt-5.6-luna" in text
+    assert "text-embedding-3-small" in text
+    assert "completed" in text
+    assert "unknown" not in re.sub(r"<[^>]*>", "", text), "each batch has its price"
+    process.send(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
 
 
 @pytest.mark.parametrize("moment", ["starting Valkey", "sending 24 tasks", " batches ", "Ctrl-C"])

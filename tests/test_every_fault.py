@@ -13,6 +13,7 @@ JOURNEYS = (
     "test_outcomes",
     "test_outcomes_of_batches",
     "test_recovery",
+    "test_webhook_journey",
 )
 BATCHES = sorted(
     name for name in CATALOGUE if not name.startswith("live_") and name not in ALWAYS_ON

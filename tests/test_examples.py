@@ -10,6 +10,8 @@ import pytest
 
 from tests.harness import API_KEY, ROOT, Stack
 
+pytestmark = pytest.mark.long
+
 #: What each program prints, by its name.
 PROGRAMS = {
     "plain_app": ["'topic': 'invoice'", "'urgent': "],
@@ -20,6 +22,8 @@ PROGRAMS = {
     "side_by_side": ["Who is it about?", "Where is it?", "When is it?"],
     "live": ["in this process: ", "in a worker: ", "in a batch: ", "one call of each: "],
 }
+#: Those that serve: tests/test_webhook_mounts.py and tests/test_prometheus.py.
+SERVERS = {"webhook_django", "webhook_fastapi", "webhook_flask", "metrics"}
 EXAMPLES = ROOT / "examples"
 MOST_LINES = 55
 
@@ -107,7 +111,7 @@ def test_the_example_of_a_test_suite_passes(shared_stack: Stack) -> None:
 def test_every_example_is_run_and_short() -> None:
     files = {path.relative_to(EXAMPLES).parts[0] for path in EXAMPLES.rglob("*.py")}
     names = {Path(name).stem for name in files} - {"__init__", "test_my_tasks"}
-    assert names == set(PROGRAMS)
+    assert names == set(PROGRAMS) | SERVERS
     for path in EXAMPLES.rglob("*.py"):
         assert len(path.read_text().splitlines()) <= MOST_LINES, path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ from batchq.flow.poll import poll
 from batchq.flow.rescue import rescue
 from batchq.flow.resume import resume
 from batchq.journal import BatchRecord, Journal, journal_of
-from batchq.lease import Lease
+from batchq.lifecycle import longest_wait
 from batchq.prompt import Lane
 from batchq.provider import provider_for
+from batchq.status import status
 from tests.apps.base import make_app
 from tests.harness import Emulator, Server, wait_until
 from tests.journals import LANE, Asked, capture, capture_many, chat, ids, outcomes
@@ -375,7 +377,7 @@ def test_a_refusal_teaches_the_limit_and_takes_no_attempt(steps: Steps) -> None:
     flush(steps.app, everything=True)
     steps.until_over()
     assert steps.journal.learned_limit(LANE) == 50
-    assert steps.journal.paused(LANE)
+    assert steps.journal.lanes()[0].paused
     assert attempts(steps, asked) == [0, 0, 0]
 
     def answered() -> bool:
@@ -506,7 +508,7 @@ def test_a_step_on_a_batch_that_another_works_on_ends(steps: Steps) -> None:
     capture(steps.journal)
     record = steps.submitted()
     steps.wakeups()
-    with steps.journal.lease("batch", record.id, timedelta(seconds=5)):
+    with steps.journal.batch_lease(record.id):
         poll(steps.app, record.id, record.chain)
         fetch(steps.app, record.id)
         flush(steps.app, record.id)
@@ -573,11 +575,18 @@ def test_the_files_stay_where_another_reads_them(steps: Steps) -> None:
     """A worker slept past its lease in a fetch, and deleted what another was to read."""
     capture(steps.journal)
     record = finished(steps)
-    lease = Lease(steps.journal.key("lease", "batch", record.id), "the holder")
-    original = steps.journal.close(record.id, lease)
-    assert original == "LOST"
+    steps.emulator.fault("slow", call="content", seconds=1)
+    reading = threading.Thread(target=fetch, args=(steps.app, record.id))
+    reading.start()
+    wait_until(lambda: steps.emulator.fired("slow"), description="the download is under way")
+    steps.journal._redis.set(steps.journal.key("lease", "batch", record.id), "another's")
+    reading.join()
+    assert steps.raw(record.id)["state"] == "finished"
+    assert len(OpenAI(max_retries=0).files.list().data) == 2
+    steps.journal._redis.delete(steps.journal.key("lease", "batch", record.id))
     fetch(steps.app, record.id)
     assert steps.raw(record.id)["state"] == "closed"
+    assert OpenAI(max_retries=0).files.list().data == []
 
 
 def test_a_download_that_never_works_ends_with_asking_again(steps: Steps) -> None:
@@ -707,11 +716,44 @@ def test_a_task_that_has_its_answers_and_no_message_is_found(steps: Steps) -> No
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex")
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [
+        ("unauthorized", {"call": "list", "times": 3}),
+        ("call_error", {"call": "list", "status": 429, "retry_after": 0, "times": 3}),
+        ("call_error", {"call": "list", "status": 400, "times": 2}),
+        # More often than a batch may be refused: the prompts got the error, and the batch ran.
+        ("call_error", {"call": "list", "status": 400, "times": 8}),
+        ("list_500", {"times": 3}),
+        ("call_drop_after", {"call": "list", "times": 3}),
+    ],
+)
+def test_a_refused_list_is_no_reason_to_create_again(
+    steps: Steps, fault: str, options: dict[str, Any]
+) -> None:
+    """The answer to a create was lost, and the look for the batch was refused.
+
+    The refusal wiped out the intent, so the next try made a second batch, and all was paid twice.
+    """
+    steps.emulator.fault("create_drop_after")
+    capture(steps.journal)
+    flush(steps.app, everything=True)
+    steps.until(lambda: steps.only().create_intent_at, "the batch was created")
+    # From here on: a list that is looked through for other reasons has come before.
+    steps.emulator.fault(fault, **options)
+    steps.until_over()
+    ledger = steps.emulator.ledger()
+    assert ledger["batches_created"] == 1
+    assert [line["ok"] for line in ledger["lines"].values()] == [1]
+
+
 def test_a_task_that_celery_has_ended_is_not_resumed(steps: Steps) -> None:
     """A hard time limit or a revoke ended it, and nobody told the journal."""
     asked = capture(steps.journal)
     flush(steps.app, everything=True)
     steps.until_over()
+    # The walk that looks after results would find it as well; the next one is an hour away.
+    rescue(steps.app)
     steps.server.client.delete("celery")
     steps.app.backend.mark_as_failure(asked.task_id, TimeoutError("a hard time limit"))
     steps.journal._redis.zadd(steps.journal.key("resuming"), {asked.task_id: 1})
@@ -719,6 +761,35 @@ def test_a_task_that_celery_has_ended_is_not_resumed(steps: Steps) -> None:
     steps.step()
     assert steps.resumed() == []
     assert steps.journal.resuming_tasks() == 0
+
+
+def test_no_task_is_forgotten_without_an_answer(make: Callable[..., Steps]) -> None:
+    """Its lane's account was gone for as long as journals are kept, and nobody was told."""
+    steps = make(batchq_keep_journal=60 * 3600)
+    asked, waiting = capture(steps.journal), capture(steps.journal)
+    flush(steps.app)
+    keep = timedelta(hours=60)
+    now = steps.journal.now()
+    client, queue = steps.journal._redis, steps.journal.key("waiting")
+    for task_id in (asked.task_id, waiting.task_id):
+        client.zadd(queue, {task_id: now - int(keep.total_seconds() * 950)})
+    # The one has not been written to since; the other went through another batch meanwhile.
+    client.pexpire(steps.journal._task(asked.task_id), int(keep.total_seconds() * 50))
+    rescue(steps.app)
+    (outcome,) = outcomes(steps.journal, asked)
+    assert outcome is not None
+    assert outcome.status_code == 504
+    assert b"not_answered_in_time" in outcome.body
+    assert asked.task_id in steps.resumed()
+    assert outcomes(steps.journal, waiting) == [None]
+
+
+def test_what_waits_too_long_shows(steps: Steps) -> None:
+    asked = capture_many(steps.journal, 2)
+    assert status(steps.app).overdue == 0
+    ago = steps.journal.now() - longest_wait(settings(steps.app)) / timedelta(milliseconds=1) - 1
+    steps.journal._redis.zadd(steps.journal.key("waiting"), {asked[0].task_id: ago})
+    assert status(steps.app).overdue == 1
 
 
 def test_two_rescues_at_once_are_harmless(steps: Steps) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -117,6 +118,87 @@ def test_a_run_that_has_ended_is_not_run_again(journal: Journal) -> None:
     assert journal.settle("t", token=lease.token, state="SUCCESS", final=True) == "SETTLED"
     assert claim(journal, "t", retries=1)[1].word == "DONE"
     assert claim(journal, "t", retries=0)[1].word == "DONE"
+
+
+def test_a_delivery_of_an_earlier_run_comes_too_late(journal: Journal) -> None:
+    """It must not run the body for a second time, beside a retry that is between two of its own."""
+    lease, _ = claim(journal, "t", retries=1)
+    journal.settle("t", token=lease.token, state="RETRY", final=False)
+    assert claim(journal, "t", retries=0)[1].word == "DONE"
+    earlier = journal.task_lease("t")
+    newer = journal.claim("t", token=lease.token, nesting=1, retries=0)
+    assert newer.word == "CLAIMED"
+    journal._redis.delete(lease.key)
+    assert journal.claim("t", token=earlier.token, nesting=0, retries=5).word == "DONE"
+
+
+def died(journal: Journal, times: int = 1, **options: Any) -> None:
+    """A run of the task begins, and its worker dies."""
+    for _ in range(times):
+        lease, claimed = claim(journal, "t", **options)
+        assert claimed.word == "CLAIMED"
+        journal._redis.delete(lease.key)  # as when it runs out
+
+
+def test_a_task_that_kills_its_workers_dies_itself(journal: Journal) -> None:
+    """Its body ran out of memory, and every worker that was left took it in turn."""
+    died(journal, 3)
+    lease, claimed = claim(journal, "t")
+    assert claimed.word == "DEAD"
+    assert journal.bury("t", token="a stranger", message=b"m", state="FAILURE") == "LOST"
+    assert journal.bury("t", token=lease.token, message=b"m", state="FAILURE") == "BURIED"
+    assert claim(journal, "t")[1].word == "DONE"
+    assert [task_id for task_id, _ in journal.dead_tasks()] == ["t"]
+    # A retry of it (by autoretry_for, say) is not run either.
+    assert claim(journal, "t", retries=1)[1].word == "DEAD"
+
+
+def test_a_dead_task_is_revived_with_its_answers(journal: Journal) -> None:
+    asked = capture(journal, task_id="t")
+    journal.answer(LANE, [(asked.custom_ids[0], outcome("paid for"))])
+    died(journal, 3)
+    lease, claimed = claim(journal, "t")
+    assert claimed.word == "DEAD"
+    journal.bury("t", token=lease.token, message=message("t"), state="FAILURE")
+    assert journal.stuck(unclaimed_for=SECOND) == []
+    assert journal.revive("t") == "task"
+    assert journal.revive("t") is None
+    assert journal.dead_tasks() == []
+    assert journal.stuck(unclaimed_for=SECOND) == ["t"]
+    assert journal.messages(["t"]) == [message("t")]
+    died(journal, 2)
+    again = claim(journal, "t")[1]
+    assert again.word == "CLAIMED"
+    assert [entry.outcome for entry in again.entries] == [outcome("paid for")]
+
+
+@pytest.mark.parametrize("end", ["asks", "is retried"])
+def test_a_run_that_ends_in_order_sets_the_count_back(journal: Journal, end: str) -> None:
+    """A worker that was paused for longer than its lease looks like one that was killed."""
+    died(journal, 2)
+    retries = 0
+    if end == "asks":
+        asked = capture(journal, task_id="t")
+        journal.answer(LANE, [(asked.custom_ids[0], outcome())])
+    else:
+        lease, _ = claim(journal, "t")
+        journal.settle("t", token=lease.token, state="RETRY", final=False)
+        retries = 1
+    died(journal, 2, retries=retries)
+    assert claim(journal, "t", retries=retries)[1].word == "CLAIMED"
+
+
+def test_a_run_that_died_is_sent_again_once_in_a_while(journal: Journal) -> None:
+    """A message for every tick went to the queue of a task whose run had died."""
+    asked = capture(journal, task_id="t")
+    journal.answer(LANE, [(asked.custom_ids[0], outcome())])
+    journal.sent(["t"])
+    died(journal)
+    assert journal.stuck(unclaimed_for=SECOND) == ["t"]
+    journal.sent(["t"])
+    assert journal.stuck(unclaimed_for=timedelta(minutes=1)) == []
+    died(journal)
+    assert journal.stuck(unclaimed_for=timedelta(minutes=1)) == ["t"]
 
 
 def test_a_newer_run_waits_for_the_end_of_the_one_before(journal: Journal) -> None:
@@ -242,7 +324,14 @@ def test_a_settled_task_leaves_a_mark_and_no_more(journal: Journal) -> None:
     lease, _ = claim(journal, asked.task_id)
     journal.settle(asked.task_id, token=lease.token, state="SUCCESS", final=True)
     left = journal._redis.hgetall(journal._task(asked.task_id))
-    assert left == {b"nesting": b"0", b"retries": b"0", b"done": b"SUCCESS"}
+    mark = {name: value for name, value in left.items() if not name.startswith((b"was:", b"name"))}
+    assert mark == {b"nesting": b"0", b"retries": b"0", b"done": b"SUCCESS"}
+    # For people to look at, without a word of what was asked or answered.
+    record = journal.task(asked.task_id)
+    assert record is not None
+    assert [(call.status_code, call.place) for call in record.calls] == [(200, "answered")]
+    assert journal.question(asked.custom_ids[0]) is None
+    assert journal.outcome(asked.custom_ids[0]) is None
     assert not journal._redis.exists(journal._bodies(asked.task_id))
     assert (journal.waiting_tasks(), journal.resuming_tasks()) == (0, 0)
 
@@ -258,18 +347,17 @@ def test_a_mark_that_is_kept_for_no_time_at_all_goes(redis_url: str, journal: Jo
 
 
 def test_a_lease_is_held_by_one(journal: Journal) -> None:
-    with journal.lease("batch", "b", SECOND) as lease:
+    with journal.lane_lease(LANE) as lease:
         assert lease is not None
-        with journal.lease("batch", "b", SECOND) as second:
+        with journal.lane_lease(LANE) as second:
             assert second is None
         assert journal.renew([lease, Lease(lease.key, "a stranger")], SECOND) == [True, False]
-    with journal.lease("batch", "b", SECOND) as third:
+    with journal.lane_lease(LANE) as third:
         assert third is not None
 
 
-def test_a_lease_is_renewed_while_it_is_held(journal: Journal) -> None:
-    short = timedelta(milliseconds=300)
-    with journal.lease("batch", "b", short) as lease:
+def test_a_lease_is_renewed_while_it_is_held(redis_url: str, journal: Journal) -> None:
+    with make(redis_url, batchq_lease=0.3).lane_lease(LANE) as lease:
         assert lease is not None
         until = journal.now() + 900
         wait_until(lambda: journal.now() > until, description="three leases have passed")
@@ -429,6 +517,7 @@ def test_a_late_answer_saves_the_second_asking(journal: Journal) -> None:
     sealed(journal)
     journal.requeue(record(journal), asked.custom_ids, use_attempt=True)
     assert journal.answer(LANE, [(asked.custom_ids[0], outcome())]) == ["READY"]
+    assert [(lane.prompts, lane.bytes, lane.tokens) for lane in journal.lanes()] == [(0, 0, 0)]
     assert sealed(journal, "b2") == (0, False)
     assert journal.lanes() == []
 
@@ -439,6 +528,9 @@ def test_a_late_answer_saves_the_second_asking(journal: Journal) -> None:
 def test_a_message_that_was_sent_is_not_sent_again_at_once(journal: Journal) -> None:
     asked = capture(journal)
     journal.answer(LANE, [(asked.custom_ids[0], outcome())])
+    assert journal.stuck(unclaimed_for=SECOND) == [], "whoever brought the answer is about to"
+    (ready,) = journal._redis.zrange(journal.key("resuming"), 0, 0, withscores=True)
+    journal._redis.zadd(journal.key("resuming"), {asked.task_id: ready[1] + 9_000})
     assert journal.stuck(unclaimed_for=SECOND) == [asked.task_id], "it was never sent"
     journal.sent([asked.task_id])
     assert journal.stuck(unclaimed_for=SECOND) == []
@@ -509,11 +601,81 @@ def test_only_the_holder_of_the_lease_advances_and_closes_a_batch(journal: Journ
     assert record(journal).state == "uploaded"
     assert timedelta(seconds=50) < journal.due_in("b1") <= timedelta(minutes=1)
     assert journal.open_batches(overdue=timedelta(0)) == []
-    assert journal.close("b1", stranger) == "LOST"
-    assert journal.close("b1", lease, status="completed") == "CLOSED"
-    assert journal.close("b1", lease, status="completed") == "LOST"
+    assert journal.close(record(journal), stranger) == "LOST"
+    assert journal.close(record(journal), lease, status="completed") == "CLOSED"
+    assert journal.close(record(journal), lease, status="completed") == "LOST"
     assert journal.open_batches() == []
     assert [(one.id, one.state) for one in journal.closed_batches(5)] == [("b1", "closed")]
+
+
+def test_one_step_at_a_time(journal: Journal) -> None:
+    capture(journal)
+    sealed(journal)
+    with journal.batch_lease("b1") as lease:
+        assert lease is not None
+        with journal.batch_lease("b1") as second:
+            assert second is None
+    with journal.batch_lease("nobody's") as gone:
+        assert gone is None
+    with journal.batch_lease("b1") as third:
+        assert third is not None
+
+
+def killed(journal: Journal, times: int = 1, **fields: Any) -> None:
+    """A step on the batch begins, records what it does, and its worker dies."""
+    for _ in range(times):
+        lease = journal.begin("b1")
+        assert lease is not None
+        if fields:
+            assert journal.advance("b1", lease, due=timedelta(0), **fields) == "ADVANCED"
+        journal._redis.delete(lease.key)  # as when it runs out
+
+
+def test_a_batch_that_kills_its_workers_is_set_aside(journal: Journal) -> None:
+    """One whose file does not fit into memory took every worker along, one after the other."""
+    capture(journal)
+    sealed(journal)
+    killed(journal, 3)
+    with journal.batch_lease("b1") as lease:
+        assert lease is None
+    assert journal.begin("b1") is None, "it is not only the step that finds it dead"
+    dead = record(journal)
+    assert "killed their workers" in dead.note
+    assert dead.dead_at
+    assert timedelta(hours=25) < journal.due_in("b1") <= timedelta(hours=26)
+    assert journal.revive("b1") == "batch"
+    assert journal.due_in("b1") <= timedelta(0)
+    assert record(journal).dead_at == 0
+    assert journal.revive("b1") is None
+    killed(journal, 2)
+    with journal.batch_lease("b1") as lease:
+        assert lease is not None
+
+
+def test_a_step_that_ends_in_order_or_gets_on_is_none_of_the_killed(journal: Journal) -> None:
+    capture(journal)
+    sealed(journal)
+    killed(journal, 2)
+    with journal.batch_lease("b1") as lease:
+        assert lease is not None
+    killed(journal, 2)
+    killed(journal, 1, state="uploaded")
+    killed(journal, 1, state="submitted")
+    assert record(journal).crashes == 0
+    killed(journal, 1)
+    journal.gets_on("b1")
+    killed(journal, 2)
+    assert record(journal).crashes == 2
+    with journal.batch_lease("b1") as lease:
+        assert lease is None
+
+
+def test_a_step_under_way_is_not_woken(journal: Journal) -> None:
+    capture(journal)
+    sealed(journal)
+    with journal.batch_lease("b1"):
+        assert not journal.wake("b1", longest=SECOND)
+    assert journal.wake("b1", longest=SECOND)
 
 
 def test_a_late_batch_is_woken_once_in_a_while(journal: Journal) -> None:
@@ -523,10 +685,32 @@ def test_a_late_batch_is_woken_once_in_a_while(journal: Journal) -> None:
         lambda: journal.open_batches(overdue=timedelta(milliseconds=50)), description="it is late"
     )
     assert [one.id for one in late] == ["b1"]
-    assert journal.wake("b1", chain="new")
-    assert not journal.wake("b1", chain="newer")
+    assert journal.wake("b1", longest=SECOND, chain="new")
+    assert not journal.wake("b1", longest=SECOND, chain="newer")
     assert record(journal).chain == "new"
     assert journal.due_in("b1") <= timedelta(0), "the step that is woken is due now"
+
+
+def test_the_pause_between_two_wakes_doubles(redis_url: str, journal: Journal) -> None:
+    """A long Celery queue filled up with the same step again and again."""
+    hasty = make(redis_url, batchq_lease=0.1)
+    capture(journal)
+    sealed(journal)
+    woken_at: list[int] = []
+
+    def wake() -> bool:
+        if hasty.wake("b1", longest=timedelta(milliseconds=400)):
+            woken_at.append(int(journal._redis.hget(journal._batch("b1")[0], "woken_at") or 0))
+        return len(woken_at) == 6
+
+    wait_until(wake, description="it is woken six times", every=0.005)
+    pauses = [later - earlier for earlier, later in pairwise(woken_at)]
+    for pause, least in zip(pauses, (100, 200, 400, 400, 400), strict=True):
+        assert pause >= least, pauses
+    # A step that is taken sets it back.
+    with hasty.batch_lease("b1"):
+        pass
+    assert hasty.wake("b1", longest=SECOND)
 
 
 def test_the_lines_of_a_batch_are_its_bodies(journal: Journal) -> None:
@@ -559,10 +743,11 @@ def test_a_limit_is_of_an_account_and_a_model(journal: Journal) -> None:
 
 
 def test_a_lane_pauses_for_a_while(journal: Journal) -> None:
-    assert not journal.paused(LANE)
+    capture(journal)
+    assert journal.lanes()[0].paused is None
     journal.pause(LANE, timedelta(milliseconds=200))
-    assert journal.paused(LANE)
-    wait_until(lambda: not journal.paused(LANE), description="the lane goes on")
+    assert journal.lanes()[0].paused
+    wait_until(lambda: journal.lanes()[0].paused is None, description="the lane goes on")
 
 
 # The scripts themselves

@@ -6,8 +6,12 @@ lost, and the sums of a lane are those of what waits in it.
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import redis
@@ -27,14 +31,15 @@ from hypothesis.stateful import (
 
 from batchq.account import Limits
 from batchq.config import settings
-from batchq.journal import Journal
+from batchq.journal import KILLS, Journal
 from batchq.lifecycle import NO_LIMIT
 from batchq.prompt import Lane, Outcome, Prompt
-from tests.harness import keys_without_end
+from tests.harness import ReservedPort, Server, keys_without_end
 from tests.journals import DOCUMENTED, LANE, claim, message, prompt
 
 LANES = (LANE, Lane(account="default", endpoint="/v1/responses", model="other", label="späte"))
 ATTEMPTS = 3
+PARTS = 2
 
 
 @dataclass
@@ -49,7 +54,9 @@ class Known:
 
 @dataclass
 class Task:
-    """What the model knows of one task. ``done`` is final, dropped or settled."""
+    """What the model knows of one task. ``done`` is final, dropped or settled; ``dead`` is final
+    too, and may be revived.
+    """
 
     id: str
     prompts: dict[int, Known] = field(default_factory=dict[int, Known])
@@ -57,22 +64,30 @@ class Task:
     retries: int = 0
     calls: int = 0
     done: bool = False
+    dead: bool = False
 
     @property
     def waits(self) -> bool:
         return any(known.outcome is None for known in self.prompts.values())
+
+    @property
+    def may_run(self) -> bool:
+        return not self.done and not self.dead and not self.waits
 
 
 class Machine(RuleBasedStateMachine):
     tasks = Bundle("tasks")
     batches = Bundle("batches")
 
-    def __init__(self, journal: Journal, client: Any) -> None:
+    def __init__(self, journal: Journal, server: Server, *, may_kill: bool) -> None:
         super().__init__()
-        self.journal, self.redis = journal, client
-        client.flushall()
+        self.journal, self.redis = journal, journal._redis
+        self.server, self.may_kill = server, may_kill
+        self.redis.flushall()
         self.known: dict[str, Task] = {}
         self.sealed: dict[str, Lane] = {}
+        self.origin: dict[str, str] = {}
+        self.parts: Counter[str] = Counter()
         self.asked = self.answered = 0
 
     # What may happen
@@ -98,21 +113,57 @@ class Machine(RuleBasedStateMachine):
     def deliver_again(self, name: str) -> None:
         """A second message of a task that waits, or has ended, does nothing."""
         task = self.known[name]
-        if task.done or task.waits:
-            assert self._claim(task) == ("DONE" if task.done else "WAITING")
+        if not task.may_run:
+            assert self._claim(task) == ("DONE" if task.done or task.dead else "WAITING")
 
     @rule(name=tasks, lane=st.sampled_from(LANES), count=st.integers(1, 2))
     def ask_on(self, name: str, lane: Lane, count: int) -> None:
         task = self.known[name]
-        if not task.done and not task.waits:
+        if task.may_run:
             assert self._claim(task) == "CLAIMED"
             self._ask(task, lane, count)
+
+    @rule(name=tasks, times=st.integers(1, 3), lane=st.sampled_from(LANES))
+    def die(self, name: str, times: int, lane: Lane) -> None:
+        """Its worker is killed, so many times; then it asks on, or is buried."""
+        task = self.known[name]
+        if not task.may_run:
+            return
+        for _ in range(times):
+            assert self._claim(task) == "CLAIMED"
+            self.redis.delete(self.journal._task_lease(task.id))
+        lease, claimed = claim(self.journal, task.id, retries=task.retries)
+        task.token = lease.token
+        if times < KILLS:
+            assert claimed.word == "CLAIMED"
+            self._ask(task, lane, 1)
+            return
+        assert claimed.word == "DEAD"
+        options: Any = {"message": message(task.id), "state": "FAILURE"}
+        assert self.journal.bury(task.id, token="a stranger", **options) == "LOST"
+        assert self.journal.bury(task.id, token=lease.token, **options) == "BURIED"
+        assert self.journal.bury(task.id, token=lease.token, **options) == "LOST"
+        task.dead = True
+
+    @rule(name=tasks)
+    def revive(self, name: str) -> None:
+        task = self.known[name]
+        assert self.journal.revive(name) == ("task" if task.dead else None)
+        task.dead = False
+
+    @rule()
+    def kill_the_server(self) -> None:
+        """What Redis has confirmed is there when it is back: each write is synced."""
+        if self.may_kill:
+            self.may_kill = False
+            self.server.kill()
+            self.server.start()
 
     @rule(name=tasks)
     def settle(self, name: str) -> None:
         """The run ends for good, and says so twice."""
         task = self.known[name]
-        if not task.done and not task.waits:
+        if task.may_run:
             assert self._claim(task) == "CLAIMED"
             assert self._settle(task, final=True) == "SETTLED"
             before = self.redis.hgetall(self.journal._task(task.id))
@@ -125,7 +176,7 @@ class Machine(RuleBasedStateMachine):
     def retry(self, name: str, data: st.DataObject, lane: Lane) -> None:
         """The run fails, drops some of its answers, and the next one asks again."""
         task = self.known[name]
-        if not task.done and not task.waits:
+        if task.may_run:
             assert self._claim(task) == "CLAIMED"
             drop = data.draw(st.sets(st.sampled_from(sorted(task.prompts)))) if task.prompts else ()
             assert self._settle(task, final=False, ask_again=drop) == "SETTLED"
@@ -152,6 +203,32 @@ class Machine(RuleBasedStateMachine):
                 ids.remove(known.prompt.custom_id)
         assert not ids
         return batch_id
+
+    @rule(target=batches, batch_id=batches, data=st.data())
+    def split(self, batch_id: str, data: st.DataObject) -> Any:
+        """Some of a batch go to a part of it, as long as parts may be made."""
+        record = self.journal.batch(batch_id)
+        assert record is not None
+        part_id, origin = f"part{len(self.sealed)}", self.origin.get(batch_id, batch_id)
+        lines = list(self.journal.prompts_of(batch_id))
+        chosen = data.draw(st.lists(st.sampled_from(lines), min_size=1, unique=True))
+        word = self.journal.split(record, chosen, part_id, budget=PARTS)
+        assert word == ("MOVED" if self.parts[origin] < PARTS else "SPENT")
+        found = [self._find(custom_id) for custom_id in chosen]
+        here = [one for one in found if one is not None and one.place == f"batch:{batch_id}"]
+        if word == "SPENT" or not here:
+            assert self.journal.batch(part_id) is None
+            return multiple()
+        for one in here:
+            one.place = f"batch:{part_id}"
+        part = self.journal.batch(part_id)
+        assert part is not None
+        assert (part.origin, part.lane, part.lines) == (origin, record.lane, len(here))
+        assert part.tokens == sum(one.prompt.tokens for one in here)
+        assert self.journal.due_in(part_id) <= timedelta(0)
+        self.origin[part_id], self.sealed[part_id] = origin, record.lane
+        self.parts[origin] += 1
+        return part_id
 
     @rule(batch_id=batches, use_attempt=st.booleans(), data=st.data())
     def requeue(self, batch_id: str, *, use_attempt: bool, data: st.DataObject) -> None:
@@ -194,6 +271,8 @@ class Machine(RuleBasedStateMachine):
     @rule(name=tasks)
     def drop(self, name: str) -> None:
         task = self.known[name]
+        if task.dead:
+            return  # It has ended for Celery already, and rescue has no business with it.
         self.journal.drop(task.id)
         task.done = True
         task.prompts.clear()
@@ -241,8 +320,10 @@ class Machine(RuleBasedStateMachine):
         going = {
             member.decode() for member in self.redis.zrange(self.journal.key("resuming"), 0, -1)
         }
+        dead = {task_id for task_id, _ in self.journal.dead_tasks()}
         assert waiting == {task.id for task in alive if task.waits}
-        assert going == {task.id for task in alive if not task.waits}
+        assert going == {task.id for task in alive if not task.waits and not task.dead}
+        assert dead == {task.id for task in alive if task.dead}
         counters = self.journal.counters()
         assert counters.get("captured", 0) == self.asked
         assert counters.get("answered", 0) == self.answered
@@ -294,13 +375,27 @@ class Machine(RuleBasedStateMachine):
         return self.known[task_id].prompts.get(int(number))
 
 
-def test_the_journal_does_what_its_model_does(redis_url: str) -> None:
+def test_the_journal_does_what_its_model_does(tmp_path: Path) -> None:
+    server = Server(ReservedPort(), tmp_path, "--appendfsync", "always")
+    try:
+        run_machine(server)
+    finally:
+        server.stop()
+
+
+def run_machine(server: Server) -> None:
+    # A kill in every third history: each costs a start of the server.
+    histories = itertools.count()
+    redis_url = server.url
     app: Celery[Any] = Celery("properties", set_as_current=False)
     app.conf.update(batchq_redis_url=redis_url, batchq_max_attempts=ATTEMPTS)
     with redis.Redis.from_url(redis_url) as client:
         journal = Journal(client, settings(app))
         run_state_machine_as_test(
-            cast("type[Machine]", lambda: Machine(journal, client)),
+            cast(
+                "type[Machine]",
+                lambda: Machine(journal, server, may_kill=next(histories) % 3 == 0),
+            ),
             settings=hypothesis_settings(
                 max_examples=80,
                 stateful_step_count=30,

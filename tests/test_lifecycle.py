@@ -24,8 +24,11 @@ from batchq.lifecycle import (
     files_missing,
     is_due,
     limit_to_learn,
+    longest_wait,
     never_ran,
+    parts_to_ask,
     pause_between_polls,
+    split_budget,
     verdict_on_row,
 )
 from batchq.prompt import Lane
@@ -43,6 +46,45 @@ def configured(**options: Any) -> Settings:
     app: Celery[Any] = Celery("lifecycle", set_as_current=False)
     app.conf.update(batchq_redis_url="redis://127.0.0.1:1/0", **options)
     return settings(app)
+
+
+def test_the_longest_wait_is_the_sum_of_what_is_set() -> None:
+    assert longest_wait(configured()) == 3 * (
+        timedelta(minutes=15)
+        + timedelta(seconds=90)
+        + timedelta(hours=27)
+        + timedelta(minutes=5)
+        + timedelta(minutes=10)
+    )
+    by_night = longest_wait(configured(batchq_flush_at="02:30", batchq_max_attempts=1))
+    assert by_night == timedelta(days=1, hours=27, seconds=90, minutes=15)
+
+
+@pytest.mark.parametrize(
+    ("lines", "of", "part", "sizes"),
+    [
+        (1, 1, False, [1]),
+        (1000, 1000, False, [1000]),
+        (1, 1, True, []),
+        (1, 2, True, [1]),
+        (2, 2, True, [1, 1]),
+        (5, 5, True, [3, 2]),
+        (0, 2, True, []),
+    ],
+)
+def test_a_refused_file_is_asked_again_as_a_whole_and_then_in_halves(
+    *, lines: int, of: int, part: bool, sizes: list[int]
+) -> None:
+    ids = [f"t-{number}" for number in range(lines)]
+    parts = parts_to_ask(ids, of=of, part=part)
+    assert [len(one) for one in parts] == sizes
+    if parts:
+        assert [one for some in parts for one in some] == ids
+
+
+@pytest.mark.parametrize(("lines", "budget"), [(1, 2), (2, 4), (1000, 22), (50_000, 34)])
+def test_the_budget_finds_one_line(lines: int, budget: int) -> None:
+    assert split_budget(lines) == budget
 
 
 # A lane
@@ -81,9 +123,11 @@ def test_what_waited_when_everything_was_flushed_is_due_until_it_goes(
     oldest: float, since: float | None, *, due: bool
 ) -> None:
     """A flush at night found no room for all; what was left waited for the next night."""
-    record = LaneRecord(lane=LANE, prompts=1, bytes=100, tokens=10, oldest=seconds(oldest))
     called = None if since is None else seconds(since)
-    assert is_due(record, configured(batchq_flush_at="02:30"), since_everything=called) is due
+    record = LaneRecord(
+        lane=LANE, prompts=1, bytes=100, tokens=10, oldest=seconds(oldest), called=called
+    )
+    assert is_due(record, configured(batchq_flush_at="02:30")) is due
 
 
 # A batch that was asked how it is

@@ -140,6 +140,22 @@ def test_a_success_stands_against_an_error_for_the_same_line(world: World) -> No
     world.check(batches=1)
 
 
+def test_a_success_stands_against_an_error_before_it(world: World) -> None:
+    world.emulator.fault("conflicting_duplicate", every=1, status=400, in_output=True)
+    world.ask(8)
+    assert world.errors() == []
+    world.check(batches=1)
+
+
+def test_a_line_that_was_garbled_on_its_way_is_read_again(world: World) -> None:
+    """It is paid for, and whole where it lies: only after a third reading is it asked anew."""
+    world.emulator.fault("content_garbled", times=2)
+    world.ask(3)
+    assert world.errors() == []
+    assert world.emulator.fired("content_garbled") == 2
+    world.check(batches=1)
+
+
 @pytest.mark.parametrize("stranger", ["nobody-asked-this", "nobody-0", "", "é-7", "x" * 300])
 def test_a_row_nobody_asked_for_is_counted_and_no_more(world: World, stranger: str) -> None:
     world.emulator.fault("unknown_custom_id", custom_id=stranger)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ from batchq.errors import (
 )
 from batchq.provider import BatchErrorLine, Provider, ProviderBatch, Row, parse_row, provider_for
 from tests.harness import Emulator, ReservedPort, wait_until
+from tests.proxy import Proxy
 
 CANARY = "sk-canary-4815162342"
 CHAT = "/v1/chat/completions"
@@ -271,6 +273,21 @@ class TestUnclear:
             submit(batch_key="slow")
         assert len(provider.find_batches("slow", since=just_now())) == 1
 
+    def test_no_call_waits_on_a_connection_that_died_meanwhile(
+        self, provider: Provider, emulator: Emulator, batch_file: Callable[..., Path]
+    ) -> None:
+        """An upload took the connection of the call before it, which a firewall had forgotten in
+        between: it waited ten minutes.
+        """
+        with Proxy(emulator.port) as link:
+            url = f"http://127.0.0.1:{link.port}/v1"
+            behind = Provider("default", Account(base_url=url, api_key=provider.account.api_key))
+            assert behind.find_batches("none", since=just_now()) == []
+            link.mode = "zombie"
+            began = time.monotonic()
+            assert behind.upload(batch_file(line(0)), name="after.jsonl", expires_after=DAYS)
+            assert time.monotonic() - began < 10
+
     @pytest.mark.parametrize("fault", ["create_500", "create_drop_before"])
     def test_a_create_that_left_nothing_looks_the_same(
         self,
@@ -315,6 +332,19 @@ class TestUnclear:
         assert ended.output_file_id is not None
         emulator.fault("content_502")
         with pytest.raises(ProviderUnclear, match="502"):
+            next(provider.rows(ended.output_file_id))
+        assert len(list(provider.rows(ended.output_file_id))) == 2
+
+    def test_a_web_page_instead_of_a_file(
+        self, provider: Provider, emulator: Emulator, submit: Callable[..., ProviderBatch]
+    ) -> None:
+        """A gateway answered downloads with a page and status 200. After three looks its lines
+        counted as rows that are missing, and the whole batch was asked and paid for again.
+        """
+        ended = final(provider, submit())
+        assert ended.output_file_id is not None
+        emulator.fault("html_instead_of_json", call="content")
+        with pytest.raises(ProviderUnclear, match="a web page"):
             next(provider.rows(ended.output_file_id))
         assert len(list(provider.rows(ended.output_file_id))) == 2
 
@@ -369,8 +399,9 @@ class TestRefused:
     def test_a_file_that_is_no_batch_file(
         self, provider: Provider, batch_file: Callable[..., Path]
     ) -> None:
-        with pytest.raises(ProviderRefused, match="jsonl") as caught:
+        with pytest.raises(ProviderRefused) as caught:
             provider.upload(batch_file(), name="lines.txt", expires_after=DAYS)
+        assert "jsonl" in caught.value.message
         assert type(caught.value) is ProviderRefused
         assert caught.value.status_code == 400
 
@@ -557,3 +588,24 @@ class TestRows:
         *whole, last = b"".join(chunks).split(b"\n")
         expected = whole + ([last] if last else [])
         assert list(provider_module._lines(iter(chunks))) == expected
+
+
+# A look
+
+
+def test_a_look_costs_nothing_and_tells_the_time(provider: Provider, emulator: Emulator) -> None:
+    ahead = provider.look()
+    assert ahead is not None
+    assert abs(ahead) < timedelta(seconds=10)
+    assert emulator.ledger()["batches_created"] == 0
+
+
+def test_a_look_says_what_is_wrong(provider: Provider, emulator: Emulator) -> None:
+    emulator.fault("unauthorized")
+    with pytest.raises(ProviderUnauthorized):
+        provider.look()
+    emulator.fault("html_instead_of_json", call="list")
+    with pytest.raises(ProviderUnclear):
+        provider.look()
+    with pytest.raises(ProviderUnclear):
+        Provider("away", Account(base_url="http://127.0.0.1:1/v1")).look()

@@ -61,30 +61,6 @@ def test_a_batch_is_found_though_the_list_is_late(world: World) -> None:
     world.check(batches=1)
 
 
-@pytest.mark.parametrize(
-    ("fault", "options"),
-    [
-        ("unauthorized", {"call": "list"}),
-        ("call_error", {"call": "list", "status": 429, "retry_after": 0}),
-        ("call_error", {"call": "list", "status": 400, "times": 2}),
-        ("list_500", {"times": 2}),
-        ("call_drop_after", {"call": "list"}),
-    ],
-)
-def test_a_refused_list_is_no_reason_to_create_again(
-    world: World, fault: str, options: dict[str, Any]
-) -> None:
-    """The answer to a create was lost, and the look for the batch was refused.
-
-    The refusal wiped out the intent, so the next try made a second batch, and all was paid twice.
-    """
-    world.emulator.fault("create_drop_after")
-    world.emulator.fault(fault, **options)
-    world.ask(2)
-    assert world.errors() == []
-    world.check(batches=1)
-
-
 def test_an_upload_whose_answer_was_lost_is_found(world: World) -> None:
     world.emulator.fault("upload_drop_after")
     world.ask(2)

@@ -148,13 +148,36 @@ def test_a_retry_that_races_the_end_of_its_own_run_is_not_lost(stack: Stack) -> 
     lines: dict[str, Any] = stack.emulator.ledger()["lines"]
     assert [lines[f"{result.id}-0"]["ok"] for result in sent] == [1] * 50
     assert not [f"{result.id}-1" for result in sent if f"{result.id}-1" in lines]
+    # Nor did rescue have to bring one back.
+    assert "the run before it has not ended" not in stack.processes[0].output()
 
 
 def test_a_retry_waits_for_a_run_that_lingers(stack: Stack) -> None:
+    """It does not end for rescue to bring it back: it goes on as soon as the other has ended."""
+    worker, given_up = stack.processes[0], "the run before it has not ended"
+    before = worker.output().count(given_up)
     result = retries.lingers.delay("Lingering.")
+
+    def both_run() -> bool:
+        inspected: Any = retries.app.control.inspect(timeout=0.5)
+        active = [one["id"] for tasks in (inspected.active() or {}).values() for one in tasks]
+        return active.count(result.id) == 2 or worker.output().count(given_up) > before
+
+    wait_until(both_run, description="the retry has begun beside the run before it")
     for _ in range(2):
         stack.redis.rpush(f"notes:go:{result.id}", 1)
     assert result.get(timeout=40) == ask("Lingering.")
+    assert billed(stack, result.id) == {"0": 1}
+    assert worker.output().count(given_up) == before
+
+
+def test_a_retry_that_could_not_be_sent_is_not_lost(stack: Stack) -> None:
+    """Celery rejects a task whose retry finds no broker, and then nobody had it any more.
+
+    One of 20,000 tasks under 19 restarts of Redis ended so, with its answer paid for.
+    """
+    result = retries.loses_its_retry.delay("A retry.")
+    assert result.get(timeout=60) == ask("A retry.")
     assert billed(stack, result.id) == {"0": 1}
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from celery import Celery, Task, signals
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from celery import Celery, Task, signals, states
 from celery.exceptions import Ignore
+from celery.result import AsyncResult, GroupResult
 from celery.states import READY_STATES
+from kombu.exceptions import ContentDisallowed
+from kombu.serialization import dumps
 
 from batchq import seams
+from tests.harness import ROOT, Server
 
 
 def test_the_stack_of_running_tasks_is_empty_outside_a_task() -> None:
@@ -118,3 +127,126 @@ def test_a_request_lives_from_prerun_until_after_postrun() -> None:
     finally:
         signals.task_postrun.disconnect(after, sender=app.tasks["seams.marked"])
     assert found == ["mine"]
+
+
+def test_a_worker_asks_before_it_revokes() -> None:
+    """In a fresh Python: the command of this one stays Celery's."""
+    code = """
+from types import SimpleNamespace
+from celery import Celery
+from celery.worker import control, state
+from batchq import seams
+app = Celery("seams", backend="cache+memory://", set_as_current=False)
+asked, stamps = [], []
+def by_id(app, task_ids, hostname):
+    asked.append((sorted(task_ids), hostname))
+    return {"ours"}
+for _ in range(2):
+    seams.intercept_revokes(by_id, lambda app, found, hostname: stamps.append(found))
+panel = SimpleNamespace(app=app, hostname="w@h", consumer=SimpleNamespace(pool=None))
+commands = control.Panel.data
+reply = commands["revoke"](panel, ["ours", "theirs"])
+assert "ours" in reply["ok"] and "theirs" in reply["ok"], reply
+commands["terminate"](panel, "TERM", "ours")
+assert asked == [(["ours", "theirs"], "w@h"), (["ours"], "w@h")], asked
+assert list(state.revoked) == ["theirs"], list(state.revoked)
+assert app.AsyncResult("ours").state == "PENDING"
+commands["revoke_by_stamped_headers"](panel, {"a": "1", "b": ["2", "3"]})
+commands["revoke_by_stamped_headers"](panel, ["a=1"])
+assert stamps == [{"a": ["1"], "b": ["2", "3"]}, {"a": ["1"]}], stamps
+assert "b" in state.revoked_stamps
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_several_or_none_are_a_list() -> None:
+    assert [seams.listed(one) for one in (None, "a", ["a"], ("a",))] == [[], ["a"], ["a"], ["a"]]
+
+
+def test_a_body_is_decoded_where_the_app_takes_it() -> None:
+    app = Celery("seams", set_as_current=False)
+    assert seams.decoded(app, "[1]", "application/json", "utf-8") == [1]
+    content_type, encoding, body = dumps({1}, "pickle")
+    with pytest.raises(ContentDisallowed):
+        seams.decoded(app, body, content_type, encoding)
+    app.conf.accept_content = ["json", "pickle"]
+    assert seams.decoded(app, body, content_type, encoding) == {1}
+
+
+def test_a_request_is_what_celery_makes_of_a_message() -> None:
+    request = seams.context_of({"id": "t", "task": "name", "group": "g", "chord": {"a": 1}})
+    assert (request.id, request.task, request.group, request.chord) == ("t", "name", "g", {"a": 1})
+    assert (request.ignore_result, request.stamps) == (False, None)
+
+
+def test_the_keys_of_results_are_those_of_celery(redis_url: str) -> None:
+    app = Celery("seams", backend=redis_url, set_as_current=False)
+    app.conf.result_expires = 50
+    backend: Any = app.backend
+    backend.set_chord_size("g", 2)
+    backend.store_result("t", None, "BATCHED")
+    GroupResult("g", [AsyncResult("t", app=app)], app=app).save(backend=backend)
+    keys = seams.result_keys(app)
+    assert keys is not None
+    assert keys.lasting == (50, 50)
+    assert keys.states(["t", "stranger"]) == {"t": "BATCHED"}
+    stored = backend.client.keys("*")
+    assert len(stored) == 3, "size, group and result"
+    for key in stored:
+        backend.client.expire(key, 7)
+    keys.prolong_groups(["g"])
+    assert {backend.client.ttl(key) for key in stored} == {50}
+    keys.prolong_results(["t"])
+
+
+def test_a_result_backend_that_is_no_redis_has_states_and_nothing_to_prolong() -> None:
+    app = Celery("seams", backend="cache+memory://", set_as_current=False)
+    app.backend.store_result("t", None, "BATCHED")
+    keys = seams.result_keys(app)
+    assert keys is not None
+    assert keys.lasting == (0, 0)
+    assert keys.states(["t"]) == {"t": "BATCHED"}
+    assert seams.result_keys(Celery("seams", set_as_current=False)) is None
+
+
+def test_a_queue_is_empty_until_it_has_a_message(server: Server) -> None:
+    app = _app(server)
+    assert seams.is_empty(app, "idle")
+    app.send_task("seams.nobody", queue="idle")
+    assert not seams.is_empty(app, "idle")
+    server.client.delete("idle")
+    assert seams.is_empty(app, "idle")
+    app.close()
+
+
+def test_a_chord_counts_a_member_once_however_often_it_is_told(server: Server) -> None:
+    """Rescue tells it where the member's worker died, and cannot know whether it was told."""
+    app = _app(server)
+    fields = {"id": "member", "group": "g", "group_index": 0, "chord": {"task": "seams.body"}}
+    backend: Any = app.backend
+    server.client.set("celery-taskset-meta-g.s", 2)
+    for _ in range(2):
+        backend.on_chord_part_return(seams.context_of(fields), "SUCCESS", "a result")
+    assert server.client.zcard("celery-taskset-meta-g.j") == 1
+    app.close()
+
+
+def _app(server: Server) -> Celery[Any]:
+    app: Celery[Any] = Celery("seams", set_as_current=False)
+    app.conf.update(broker_url=server.url, result_backend=server.url)
+    return app
+
+
+def test_a_soft_limit_comes_as_the_signal_that_is_held_off() -> None:
+    from billiard.pool import SIG_SOFT_TIMEOUT
+
+    assert seams.SOFT_LIMIT_SIGNAL == SIG_SOFT_TIMEOUT
+
+
+def test_a_state_of_our_own_has_its_place_among_those_of_celery() -> None:
+    seams.rank_state("BATCHED", after="REVOKED")
+    order = sorted(("STARTED", "BATCHED", "REVOKED", "FAILURE", "SUCCESS"), key=states.precedence)
+    assert order == ["SUCCESS", "FAILURE", "REVOKED", "BATCHED", "STARTED"]

@@ -43,6 +43,7 @@ def application(service: Service) -> Application:
         (r"/emulator/faults", control.FaultList),
         (r"/emulator/faults/([^/]+)", control.OneFault),
         (r"/emulator/clock", control.ClockControl),
+        (r"/emulator/webhook", control.WebhookControl),
         (r"/emulator/reset", control.Reset),
     ]
     routes = [

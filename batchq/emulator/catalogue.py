@@ -74,6 +74,7 @@ CALLS = (
         "The connection is cut during the download, after the share `at` of the bytes.",
         at=0.5,
     ),
+    _call("content_garbled", "The download's first bytes are not those of the file."),
     _call("live_429", "A live call is rate limited; with `retry_after` seconds.", retry_after=1),
     _call("live_500", "A live call is answered with a 500.", status=500),
     _call(
@@ -102,8 +103,10 @@ STATES = (
     ),
     _lines(
         "invalid_line",
-        "Validation fails at the first line picked, or at line `line`, with `code`.",
+        "Validation fails at the first line picked, or at line `line`, with `code`; unless "
+        "`numbered`, it does not say which line it was.",
         line=None,
+        numbered=True,
         code="invalid_json_line",
     ),
     _batch("stuck_validating", "The batch stays in validating until the fault is lifted."),
@@ -170,7 +173,10 @@ LINES = (
     _lines("duplicate_rows", "The lines picked have their row twice."),
     _lines(
         "conflicting_duplicate",
-        "The lines picked have an answer in the output file and an error in the error file.",
+        "The lines picked have an answer and an error with `status`, in the error file or, where "
+        "`in_output`, in the output file too.",
+        status=500,
+        in_output=False,
     ),
     _lines("corrupt_row", "The rows of the lines picked are not JSON any more."),
     _lines("huge_row", "The rows of the lines picked are padded to `bytes`.", bytes=20_000_000),
@@ -196,6 +202,14 @@ RESULT_FILES = (
     _batch("file_expired", "The result files are gone when they are asked for."),
 )
 
+WEBHOOKS = (
+    _call("webhook_lost", "A webhook is not sent."),
+    _call("webhook_twice", "A webhook is sent twice, under one id."),
+    _call("webhook_late", "A webhook is sent `seconds` late.", seconds=5),
+    _call("webhook_stale", "A webhook is signed as `seconds` old.", seconds=301),
+    _call("webhook_forged", "A webhook is signed with another secret."),
+)
+
 WORLD = (
     _world("shuffled", "The rows of result files are not in the order of the lines. Usually on."),
     _world("list_lag", "A batch is in the list of batches only after `seconds`.", seconds=5),
@@ -209,5 +223,7 @@ WORLD = (
     ),
 )
 
-CATALOGUE = {fault.name: fault for fault in (*CALLS, *STATES, *LINES, *RESULT_FILES, *WORLD)}
+CATALOGUE = {
+    fault.name: fault for fault in (*CALLS, *STATES, *LINES, *RESULT_FILES, *WEBHOOKS, *WORLD)
+}
 ALWAYS_ON = ("shuffled",)

@@ -117,9 +117,13 @@ class Mischief:
             output, error = _corrupted(output), _corrupted(error)
         if self.picked("duplicate_rows", line) is not None:
             output, error = output * 2, error * 2
-        if self.picked("conflicting_duplicate", line) is not None:
-            failure = Reply(500, _error_body({"message": "The server had an error.", "code": None}))
-            error += result_row(line.custom_id, failure)
+        conflict = self.picked("conflicting_duplicate", line)
+        if conflict is not None:
+            body = _error_body({"message": "The server had an error.", "code": None})
+            other = result_row(line.custom_id, Reply(conflict["status"], body))
+            output, error = (
+                (other + output, error) if conflict["in_output"] else (output, error + other)
+            )
         return output + self._stranger(line), error
 
     def _stranger(self, line: Line) -> bytes:

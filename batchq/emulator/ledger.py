@@ -8,19 +8,21 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from batchq.emulator.prices import PRICES, cost
+from batchq.emulator.prices import is_priced, nanodollars
 from batchq.emulator.shapes import JsonObject
 from batchq.emulator.tokens import Usage
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS lines (
     custom_id TEXT PRIMARY KEY, ok INTEGER, failed INTEGER,
-    input_tokens INTEGER, cached_tokens INTEGER, output_tokens INTEGER
+    input_tokens INTEGER, cached_tokens INTEGER, output_tokens INTEGER,
+    nanodollars INTEGER, live_nanodollars INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS billed_twice ON lines (custom_id) WHERE ok > 1;
 CREATE TABLE IF NOT EXISTS totals (
     source TEXT, model TEXT, ok INTEGER, failed INTEGER,
     input_tokens INTEGER, cached_tokens INTEGER, output_tokens INTEGER,
+    nanodollars INTEGER, live_nanodollars INTEGER,
     PRIMARY KEY (source, model)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (
@@ -31,7 +33,9 @@ ADD = """
     ok = ok + excluded.ok, failed = failed + excluded.failed,
     input_tokens = input_tokens + excluded.input_tokens,
     cached_tokens = cached_tokens + excluded.cached_tokens,
-    output_tokens = output_tokens + excluded.output_tokens
+    output_tokens = output_tokens + excluded.output_tokens,
+    nanodollars = nanodollars + excluded.nanodollars,
+    live_nanodollars = live_nanodollars + excluded.live_nanodollars
 """
 NOTHING: JsonObject = {
     "ok": 0,
@@ -39,8 +43,10 @@ NOTHING: JsonObject = {
     "input_tokens": 0,
     "cached_tokens": 0,
     "output_tokens": 0,
-    "cost_usd": 0.0,
+    "nanodollars": 0,
+    "live_nanodollars": 0,
 }
+COUNTED = tuple(NOTHING)
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,8 @@ class Entry:
     usage: Usage
     custom_id: str = ""
 
-    @property
-    def numbers(self) -> tuple[int, int, int, int, int]:
+    def numbers(self, *, batch: bool) -> tuple[int, ...]:
+        """In the order of `COUNTED`. A request is priced by itself: a long one costs more."""
         usage = self.usage
         return (
             int(self.ok),
@@ -61,6 +67,8 @@ class Entry:
             usage.input_tokens,
             usage.cached_tokens,
             usage.output_tokens,
+            nanodollars(self.model, usage, batch=batch),
+            nanodollars(self.model, usage, batch=False),
         )
 
 
@@ -76,9 +84,10 @@ class Ledger:
     def record_lines(self, entries: Iterable[Entry]) -> None:
         """Bill executions of batch lines. Call it inside the store's transaction."""
         entries = list(entries)
+        places = ", ".join("?" * (1 + len(COUNTED)))
         self._database.executemany(
-            f"INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET {ADD}",
-            [(_storable(entry.custom_id), *entry.numbers) for entry in entries],
+            f"INSERT INTO lines VALUES ({places}) ON CONFLICT DO UPDATE SET {ADD}",
+            [(_storable(entry.custom_id), *entry.numbers(batch=True)) for entry in entries],
         )
         self._add_totals("batch", entries)
 
@@ -89,10 +98,12 @@ class Ledger:
         totals: dict[str, tuple[int, ...]] = {}
         for entry in entries:
             model = _storable(entry.model)
-            so_far = totals.get(model, (0, 0, 0, 0, 0))
-            totals[model] = tuple(map(sum, zip(so_far, entry.numbers, strict=True)))
+            numbers = entry.numbers(batch=source == "batch")
+            so_far = totals.get(model, (0,) * len(numbers))
+            totals[model] = tuple(map(sum, zip(so_far, numbers, strict=True)))
+        places = ", ".join("?" * (2 + len(COUNTED)))
         self._database.executemany(
-            f"INSERT INTO totals VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET {ADD}",
+            f"INSERT INTO totals VALUES ({places}) ON CONFLICT DO UPDATE SET {ADD}",
             [(source, model, *numbers) for model, numbers in totals.items()],
         )
 
@@ -108,15 +119,15 @@ class Ledger:
         models: dict[str, dict[str, JsonObject]] = {}
         totals = {"batch": dict(NOTHING), "live": dict(NOTHING)}
         for source, model, *numbers in self._database.execute("SELECT * FROM totals"):
-            bill = _bill(source, model, numbers)
-            models.setdefault(model, {})[source] = bill
+            bill = dict(zip(COUNTED, numbers, strict=True))
+            models.setdefault(model, {})[source] = _in_dollars(bill)
             for name, value in bill.items():
                 totals[source][name] += value
         counters = dict(self._database.execute("SELECT name, value FROM counters").fetchall())
         view: JsonObject = {
-            "totals": totals,
+            "totals": {source: _in_dollars(bill) for source, bill in totals.items()},
             "models": models,
-            "unpriced_models": sorted(model for model in models if model not in PRICES),
+            "unpriced_models": sorted(model for model in models if not is_priced(model)),
             "uploads": counters.get("uploads", 0),
             "batches_created": counters.get("batches", 0),
             "live_calls": counters.get("live_calls", 0),
@@ -128,9 +139,8 @@ class Ledger:
         return view if summary else {**view, "lines": self._lines()}
 
     def _lines(self) -> dict[str, JsonObject]:
-        names = ("ok", "failed", "input_tokens", "cached_tokens", "output_tokens")
         return {
-            custom_id: dict(zip(names, numbers, strict=True))
+            custom_id: _in_dollars(dict(zip(COUNTED, numbers, strict=True)))
             for custom_id, *numbers in self._database.execute("SELECT * FROM lines")
         }
 
@@ -140,19 +150,9 @@ def _storable(name: str) -> str:
     return name.encode("utf-8", "replace").decode()
 
 
-def _bill(source: str, model: str, numbers: list[int]) -> JsonObject:
-    ok, failed, input_tokens, cached_tokens, output_tokens = numbers
-    return {
-        "ok": ok,
-        "failed": failed,
-        "input_tokens": input_tokens,
-        "cached_tokens": cached_tokens,
-        "output_tokens": output_tokens,
-        "cost_usd": cost(
-            model,
-            input_tokens=input_tokens,
-            cached_tokens=cached_tokens,
-            output_tokens=output_tokens,
-            batch=source == "batch",
-        ),
-    }
+def _in_dollars(bill: JsonObject) -> JsonObject:
+    """A bill with its money as people read it; summed it is in whole nano-dollars."""
+    shown = dict(bill)
+    shown["cost_usd"] = shown.pop("nanodollars") / 1e9
+    shown["live_usd"] = shown.pop("live_nanodollars") / 1e9
+    return shown

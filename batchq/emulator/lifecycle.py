@@ -22,6 +22,7 @@ from batchq.emulator.shapes import JsonObject
 from batchq.emulator.store import Store
 from batchq.emulator.upstream import Upstream
 from batchq.emulator.validation import InvalidFile, Validation
+from batchq.emulator.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,10 @@ class Lifecycle:
         ledger: Ledger,
         faults: Faults,
         upstream: Upstream | None,
+        webhooks: Webhooks,
     ) -> None:
         self._options = options
+        self._webhooks = webhooks
         self._clock = clock
         self._store = store
         self._faults = faults
@@ -76,6 +79,7 @@ class Lifecycle:
             logger.exception("the emulator cannot go on with %s", batch.id)
             self._fail(batch, InvalidFile("emulator_error", f"The emulator failed: {error!r}"))
             self._store.save(batch)
+        self._webhooks.announce(batch)
 
     async def _step(self, batch: Batch) -> None:
         match batch.status:

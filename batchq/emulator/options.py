@@ -34,6 +34,8 @@ class Options:
     upstream_concurrency: int = 16
     token_limit: int | None = None
     batches_per_hour: int = 2000
+    webhook_url: str | None = None
+    webhook_secret_env: str = "OPENAI_WEBHOOK_SECRET"  # noqa: S105 where it is, and not what
     until_stdin_closes: bool = False
 
 
@@ -63,6 +65,8 @@ def parse(arguments: Sequence[str]) -> Options:
         upstream_concurrency=given.upstream_concurrency,
         token_limit=given.token_limit,
         batches_per_hour=given.batches_per_hour,
+        webhook_url=given.webhook_url,
+        webhook_secret_env=given.webhook_secret_env,
         until_stdin_closes=given.until_stdin_closes,
     )
 
@@ -182,6 +186,18 @@ def _parser() -> argparse.ArgumentParser:
         default=usual.batches_per_hour,
         metavar="N",
         help=f"usual: {usual.batches_per_hour}",
+    )
+    add(
+        "--webhook-url",
+        metavar="URL",
+        help="tell this URL when a batch is over, signed as OpenAI signs",
+    )
+    add(
+        "--webhook-secret-env",
+        default=usual.webhook_secret_env,
+        metavar="NAME",
+        help="the environment variable with the secret to sign with; usual: "
+        f"{usual.webhook_secret_env}",
     )
     add(
         "--until-stdin-closes",

@@ -100,6 +100,19 @@ class Emulator:
         """Move the emulator's clock forward."""
         self._ask("POST", "/emulator/clock", {"advance": seconds})
 
+    def webhook(self, url: str | None, *, secret: str = "") -> None:
+        """Tell this URL from now on when a batch is over; None tells nobody."""
+        if url is None:
+            self._ask("DELETE", "/emulator/webhook")
+        else:
+            self._ask("PUT", "/emulator/webhook", {"url": url, "secret": secret})
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """The webhooks so far: `id`, `type`, `batch`, and `answers`, the status of each attempt
+        (0: no answer).
+        """
+        return list(self._ask("GET", "/emulator/webhook")["deliveries"])
+
     def reset(self) -> None:
         """As new, without a restart."""
         self._ask("POST", "/emulator/reset", {})
@@ -129,6 +142,8 @@ def running(
     upstream: str | None = None,
     upstream_key_env: str | None = None,
     token_limit: int | None = None,
+    webhook_url: str | None = None,
+    webhook_secret_env: str | None = None,
     arguments: Sequence[str] = (),
 ) -> Generator[Emulator]:
     """An emulator on a free port, as fast as it can be; ends with the block.
@@ -146,6 +161,8 @@ def running(
         "--upstream": upstream,
         "--upstream-key-env": upstream_key_env,
         "--token-limit": token_limit,
+        "--webhook-url": webhook_url,
+        "--webhook-secret-env": webhook_secret_env,
     }
     given = [
         word for name, value in chosen.items() if value is not None for word in (name, str(value))

@@ -14,6 +14,7 @@ from batchq.emulator.shapes import JsonObject
 from batchq.emulator.store import Store
 from batchq.emulator.upstream import Upstream
 from batchq.emulator.views import batch_view, shown_faults
+from batchq.emulator.webhooks import Webhooks
 
 
 class Service:
@@ -34,6 +35,8 @@ class Service:
         )
         if self.upstream is not None:
             self.upstream.check()
+        self.webhooks = Webhooks(options, self.faults)
+        self.webhooks.check()
         self.lifecycle = self._new_lifecycle()
         self._restore_faults()
 
@@ -45,6 +48,7 @@ class Service:
             ledger=self.ledger,
             faults=self.faults,
             upstream=self.upstream,
+            webhooks=self.webhooks,
         )
 
     def _restore_faults(self) -> None:
@@ -70,11 +74,14 @@ class Service:
 
     async def stop(self) -> None:
         await self.lifecycle.stop()
+        await self.webhooks.stop()
         self.store.close()
 
     async def reset(self) -> None:
         """As new: no files, no batches, an empty ledger, the faults of the start."""
         await self.lifecycle.stop()
+        await self.webhooks.stop()
+        self.webhooks.reset()
         self.store.clear()
         self.ledger.clear()
         self.clock.offset = 0.0

@@ -153,7 +153,9 @@ class Validation:
         if picked:
             self.fired.append("invalid_line")
             code = options["code"]
-            raise InvalidFile(code, MESSAGES.get(code, f"This line is bad: {code}."), None, number)
+            message = MESSAGES.get(code, f"This line is bad: {code}.")
+            said = number if options["numbered"] else None
+            raise InvalidFile(code, message, None, said)
 
     @staticmethod
     def _require(request: JsonObject, name: str, number: int) -> None:

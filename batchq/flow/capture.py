@@ -16,16 +16,33 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from celery import signals
-from celery.exceptions import Ignore, Retry
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
+from celery.states import IGNORED, REJECTED, REVOKED
+from kombu.exceptions import OperationalError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from batchq import notices
 from batchq.config import settings
-from batchq.errors import BatchqError, ConfigurationError
-from batchq.journal import Claim, Entry, Journal, journal_of
+from batchq.errors import (
+    BatchqError,
+    ConfigurationError,
+    JournalUnreadable,
+    KeyMissing,
+    WorkersKilled,
+)
+from batchq.flow.adopt import reuse_asked
+from batchq.journal import KILLS, Claim, Entry, Journal, journal_of
+from batchq.keepalive import groups_of, keep_groups
 from batchq.lease import Lease, Renewed, start_keeping, stop_keeping
+from batchq.limits import hold_soft_limit
 from batchq.message import message_of
+from batchq.points import point
+from batchq.revoke import end_revoked, stamps_of
 from batchq.run import Run, running
-from batchq.seams import ignores_result
+from batchq.seams import ignores_result, rank_state
+from batchq.started import say_started
+from batchq.tracing import traced_run
 
 __all__ = ["BATCHED", "Parked", "run_body"]
 
@@ -33,6 +50,9 @@ logger = logging.getLogger("batchq.capture")
 
 BATCHED = "BATCHED"
 """The Celery state of a task whose prompts wait for their answers."""
+
+# In Flower's process too, which imports the app.
+rank_state(BATCHED, after=REVOKED)
 
 
 class Parked(Ignore):
@@ -48,6 +68,10 @@ class _Delivery:
     lease: Lease
     renewed: Renewed
     parked: bool = False
+    hear_limits: Callable[[], bool] = lambda: False
+    """Ends what `hold_soft_limit` began."""
+    dead: bytes | None = None
+    """The message to keep, where the task fails because its runs killed their workers."""
     ask_again: list[int] = field(default_factory=list[int])
 
 
@@ -66,9 +90,13 @@ def run_body(
     message = message_of(task)
     delivery, claim = _begin(task, message)
     run = _new_run(delivery, claim, label=label, strict=strict)
-    run, result, error = _run_to_its_end(run, body, task)
+    token = delivery.lease.token
+    with traced_run(task, claim, journal=delivery.journal, token=token) as traced:
+        run, result, error = _run_to_its_end(run, body, task)
+        traced.ended(run, error)
+        if run.asked:
+            _park(delivery, run, message)
     if run.asked:
-        _park(delivery, run, message)
         if isinstance(error, _ENDS_THE_WORKER):
             raise error
         # Outside of `except`: an Ignore with a context costs Celery a third of its speed.
@@ -93,13 +121,43 @@ def _begin(task: Any, message: bytes) -> tuple[_Delivery, Claim]:
         )
     journal = journal_of(task.app)
     lease = journal.task_lease(task.request.id)
-    claim = _claim(task, journal, lease, message)
+    claim: Claim | JournalUnreadable
+    try:
+        claim = _claim(task, journal, lease, message)
+    except KeyMissing as error:
+        _wait_for_the_key(task, journal, lease, message, error)
+        raise Parked from None
+    except JournalUnreadable as error:
+        claim = error
+    # A limit that came between these would leave a lease that is renewed for ever.
+    hear_limits = hold_soft_limit()
     renewed = start_keeping(journal, lease, settings(task.app).lease)
     delivery = _Delivery(task=task, journal=journal, lease=lease, renewed=renewed)
     # On the request, which Celery keeps until it has stored the result: a second delivery of the
     # same task may run beside this one, in another thread.
     task.request.batchq_delivery = delivery
+    if hear_limits():
+        raise SoftTimeLimitExceeded
+    if isinstance(claim, JournalUnreadable):
+        # Here, where the run has begun: it ends as any other that fails.
+        raise claim
+    if claim.word == "DEAD":
+        delivery.dead = message
+        raise WorkersKilled(task.name, task.request.id, KILLS)
+    say_started(task)
     return delivery, claim
+
+
+def _wait_for_the_key(
+    task: Any, journal: Journal, lease: Lease, message: bytes, error: KeyMissing
+) -> None:
+    """Leave a task whose answers are closed to this process as it is; rescue sends it again."""
+    journal.unclaim(task.request.id, token=lease.token, message=message)
+    logger.error(
+        "task %s [%s] waits: %s",
+        *(task.name, task.request.id, error),
+        extra={"action": "capture", "task_id": task.request.id},
+    )
 
 
 def _new_run(delivery: _Delivery, claim: Claim, *, label: str, strict: bool | None) -> Run:
@@ -154,6 +212,7 @@ def _copy(body: functools.partial[Any], task: Any) -> functools.partial[Any]:
 def _run(run: Run, body: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     with running(run):
         try:
+            point("body.begin")
             return body(), None
         except BaseException as raised:  # noqa: BLE001 a run that has asked waits, however its body ended
             return None, raised
@@ -168,17 +227,23 @@ def _claim(task: Any, journal: Journal, lease: Lease, message: bytes) -> Claim:
         if claim is not None:
             # self.retry and self.replace send the next message before their own run has ended.
             time.sleep(0.02)
+        point("claim.call")
         claim = journal.claim(
             request.id,
             token=lease.token,
             nesting=request.replaced_task_nesting or 0,
             retries=request.retries or 0,
         )
-    if claim.word == "CLAIMED":
+        point("claim.called")
+    if claim.word in {"CLAIMED", "DEAD"}:
         return claim
-    if claim.word in {"BUSY", "ENDING"}:
+    if claim.word == "REVOKED":
+        end_revoked(task, token=lease.token, message=message)
+    elif claim.word in {"BUSY", "ENDING"}:
         # This delivery is acknowledged now; should the other run die, rescue sends it again.
+        point("keep.call")
         journal.keep(request.id, message=message)
+        point("keep.called")
     logger.info(
         "a second delivery of task %s [%s] ends here: %s",
         *(task.name, request.id, _WHY[claim.word]),
@@ -191,6 +256,7 @@ _WHY = {
     "BUSY": "it is running elsewhere",
     "ENDING": "the run before it has not ended",
     "WAITING": "its prompts wait for their answers",
+    "REVOKED": "it was revoked",
     "DONE": "it has ended already (to run a finished task again, send it under a new id)",
 }
 
@@ -202,23 +268,59 @@ def _park(delivery: _Delivery, run: Run, message: bytes) -> None:
     the journal is written, the message is delivered again, or the task is lost as any Celery task.
     """
     task = delivery.task
+    # The body has ended in time. A limit that fails the task now would leave its questions behind,
+    # and their answers would run it again.
+    delivery.hear_limits = hold_soft_limit()
+    point("capture.state")
     if not ignores_result(task):
         meta = {"prompts": len(run.asked), "lanes": sorted({p.lane.name for p in run.asked})}
-        task.update_state(state=BATCHED, meta=meta)
-    task.send_event("task-batched", retry=False)
+        _try_to_tell(task, lambda: task.update_state(state=BATCHED, meta=meta))
+    point("capture.event")
+    _try_to_tell(task, lambda: task.send_event("task-batched", retry=False))
+    _tie(delivery)
+    point("capture.call")
     word = delivery.journal.capture(
         run.task_id,
         token=delivery.lease.token,
         message=message,
         prompts=run.asked,
         next_number=run.next_number,
+        name=task.name,
     )
+    point("capture.called")
     delivery.parked = True
+    if word == "CAPTURED":
+        reuse_asked(task.app, run.asked)
+    if word == "REVOKED":
+        end_revoked(task, token=delivery.lease.token, message=message)
     logger.info(
         "task %s [%s] asked %d prompts: %s",
         *(task.name, run.task_id, len(run.asked), word),
         extra={"action": "capture", "task_id": run.task_id},
     )
+
+
+def _try_to_tell(task: Any, tell: Callable[[], Any]) -> None:
+    """Say that a task is BATCHED, if somebody hears it: no task fails for want of that."""
+    try:
+        tell()
+    except (SoftTimeLimitExceeded, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 a broker's or a backend's, of any kind
+        logger.warning(
+            "it is not told that task %s [%s] is BATCHED (%s)",
+            *(task.name, task.request.id, type(error).__name__),
+            extra={"action": "capture", "task_id": task.request.id},
+        )
+
+
+def _tie(delivery: _Delivery) -> None:
+    """Write down what of Celery's is to live on while the task waits, and let it."""
+    request = delivery.task.request
+    groups, stamps = groups_of(request), stamps_of(request)
+    if groups or stamps:
+        delivery.journal.tie(request.id, token=delivery.lease.token, groups=groups, stamps=stamps)
+        keep_groups(delivery.task.app, groups)
 
 
 def _still_ours(delivery: _Delivery) -> None:
@@ -253,14 +355,37 @@ def _has_other_arguments(retry: Any, request: Any) -> bool:
 
 
 @signals.task_postrun.connect(weak=False)
-def _settle(task: Any = None, task_id: str = "", state: str | None = None, **_: Any) -> None:
+def _settle(
+    task: Any = None, task_id: str = "", state: str | None = None, retval: Any = None, **_: Any
+) -> None:
     """Celery has stored the result and sent what follows from it: the journal may let go."""
     delivery: _Delivery | None = task.request.__dict__.pop("batchq_delivery", None)
     if delivery is None:
         return
+    delivery.hear_limits()
     stop_keeping(delivery.renewed)
     if delivery.parked:
         return
+    if _has_lost_its_retry(retval):
+        # Nobody else has it any more. Its lease ends, and rescue finds a run that died.
+        logger.warning(
+            "task %s [%s] could not send its retry, and is run again",
+            *(task.name, task_id),
+            extra={"action": "capture", "task_id": task_id},
+        )
+        return
+    if state in _WITHOUT_RESULT:
+        _waits_no_more(task, task_id)
+    if delivery.dead is not None and state != "RETRY":
+        point("bury.call")
+        word = delivery.journal.bury(
+            task_id, token=delivery.lease.token, message=delivery.dead, state=state or "IGNORED"
+        )
+        point("bury.called")
+        if word == "BURIED":
+            notices.tell_dead_task(task.app, task_id, task.name)
+        return
+    point("settle.call")
     delivery.journal.settle(
         task_id,
         token=delivery.lease.token,
@@ -268,3 +393,26 @@ def _settle(task: Any = None, task_id: str = "", state: str | None = None, **_: 
         final=state != "RETRY",
         ask_again=delivery.ask_again,
     )
+    point("settle.called")
+
+
+_WITHOUT_RESULT = {IGNORED, REJECTED}
+
+
+def _has_lost_its_retry(retval: Any) -> bool:
+    """True where the broker was away when Celery sent a retry: it rejects the task for that."""
+    away = (OperationalError, RedisConnectionError, OSError)
+    if not isinstance(retval, Reject):
+        return False
+    rejected: Any = retval
+    return isinstance(rejected.reason, away) and not rejected.requeue
+
+
+def _waits_no_more(task: Any, task_id: str) -> None:
+    """A body that raised Ignore or Reject leaves its task without a result, but not BATCHED."""
+    result = task.AsyncResult(task_id)
+    try:
+        if not ignores_result(task) and result.state == BATCHED:
+            result.forget()
+    except NotImplementedError:
+        return  # This backend keeps no states.

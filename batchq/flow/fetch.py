@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, assert_never
 
+from batchq import notices
 from batchq.config import settings
 from batchq.errors import ConfigurationError, ProviderError, ProviderNotFound
+from batchq.flow.bill import Bill
 from batchq.flow.resume import answer
 from batchq.flow.steps import Next, not_yet, wake
-from batchq.journal import BatchRecord, Journal, chunks, journal_of
+from batchq.journal import BatchRecord, Journal, Receipt, chunks, journal_of
 from batchq.lifecycle import (
     AskAgain,
     BadLine,
@@ -24,10 +27,15 @@ from batchq.lifecycle import (
     files_missing,
     limit_to_learn,
     never_ran,
+    parts_to_ask,
+    split_budget,
     verdict_on_row,
 )
+from batchq.points import point
+from batchq.prices import table_of
 from batchq.prompt import Outcome
-from batchq.provider import Provider, ProviderBatch, parse_row, provider_for
+from batchq.provider import BatchErrorLine, Provider, ProviderBatch, Row, parse_row, provider_for
+from batchq.tracing import step_failed, traced_step
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -40,6 +48,8 @@ logger = logging.getLogger("batchq.fetch")
 
 _ROWS, _BYTES = 200, 8_000_000
 """How much of a result file is held in memory at once; one row alone may be larger."""
+_NOTED = 5
+_ON_ITS_WAY = frozenset({"sealed", "uploaded", "submitted"})
 _READINGS = 3
 """How often files with unreadable lines are downloaded before those lines count as missing."""
 
@@ -47,16 +57,18 @@ _READINGS = 3
 def fetch(app: Celery[Any], batch_id: str) -> None:
     """Read what a batch brought. Reading it twice changes nothing: the first outcome stays."""
     config, journal = settings(app), journal_of(app)
-    with journal.lease("batch", batch_id, config.batch_lease) as lease:
+    with notices.batch_lease(app, batch_id) as lease:
         record = journal.batch(batch_id)
         if lease is None or record is None or record.state != "finished":
             return
         if early := not_yet(app, batch_id):
             wake(app, Next("fetch", (batch_id,), early))
             return
-        fetching = _Fetching(app=app, record=record, lease=lease)
+        kind = _FetchingAdopted if record.adopted else _Fetching
+        fetching = kind(app=app, record=record, lease=lease)
         try:
-            following = fetching.run(provider_for(config, record.lane.account))
+            with traced_step("fetch", journal, record):
+                following = fetching.run(provider_for(config, record.lane.account))
         except (ProviderError, ConfigurationError) as error:
             following = fetching.later(str(error))
     wake(app, following)
@@ -77,6 +89,10 @@ class _Fetching:
     unanswered: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     seen: Counter[str] = field(default_factory=Counter[str])
 
+    @cached_property
+    def bill(self) -> Bill:
+        return Bill(self.record, table_of(settings(self.app), self.record.lane.account))
+
     @property
     def journal(self) -> Journal:
         return journal_of(self.app)
@@ -85,6 +101,10 @@ class _Fetching:
     def asked(self) -> frozenset[str]:
         """The custom ids of this batch. A row with another one answers nobody."""
         return frozenset(self.journal.prompts_of(self.record.id))
+
+    @property
+    def _ids(self) -> dict[str, str]:
+        return {"batch": self.record.id, "lane": self.record.lane.name}
 
     @property
     def _age(self) -> timedelta:
@@ -99,13 +119,13 @@ class _Fetching:
                 return self.later(str(error))
             # Batches do vanish (tensorzero#1198). What it had answered is gone with it.
             batch = ProviderBatch(id=self.record.provider_id, status="unknown")
-        if batch.status == "failed" and not batch.output_file_id:
-            self._failed(batch)
-        else:
-            waiting = self._read(provider, batch)
-            if waiting is not None:
-                return waiting
-            self._ask_again(self._settle_errors(), use_attempt=True)
+        refused = batch.status == "failed" and not batch.output_file_id
+        waiting = self._failed(batch) if refused else self._read(provider, batch)
+        if waiting is not None:
+            return waiting
+        if not refused:
+            # What an operator has stopped has not failed: it costs no attempt.
+            self._ask_again(self._settle_errors(), use_attempt=not self.record.cancel_at)
         self._close(provider, batch)
         return None
 
@@ -117,7 +137,7 @@ class _Fetching:
         logger.warning(
             "batch %s is not fetched yet: %s",
             *(self.record.id, why),
-            extra={"action": "fetch", "batch": self.record.id},
+            extra={"action": "fetch", **self._ids},
         )
         self.journal.advance(
             self.record.id, self.lease, due=pause, looks=self.record.looks + 1, note=why
@@ -134,13 +154,20 @@ class _Fetching:
             return self.later("it is completed, and its files are not there yet")
         for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
             try:
+                point("download.call")
                 for lines in _some(provider.rows(file_id)):
                     self._take(lines)
+                point("download.called")
             except ProviderError as error:
+                step_failed(error)
                 gone = isinstance(error, ProviderNotFound)
                 if in_grace if gone else age < settings(self.app).batch_deadline:
                     return self.later(str(error))
-                logger.warning("batch %s: %s", self.record.id, error, extra={"action": "fetch"})
+                logger.warning(
+                    "batch %s: %s",
+                    *(self.record.id, error),
+                    extra={"action": "fetch", **self._ids},
+                )
         if self.seen["unreadable"] and self.record.looks < _READINGS - 1:
             return self.later(f"{self.seen['unreadable']} lines of its files cannot be read")
         return None
@@ -148,23 +175,39 @@ class _Fetching:
     def _take(self, lines: Iterable[bytes]) -> None:
         """Answer the successes of some lines at once; keep what is not one for the end."""
         successes: list[tuple[str, Outcome]] = []
+        receipts: dict[str, Receipt] = {}
+        for row, final, outcome in self._rows(lines):
+            if outcome.succeeded and final:
+                successes.append((row.custom_id, outcome))
+                receipts[row.custom_id] = self.bill.answered(row)
+            else:
+                (self.errors if final else self.unanswered)[row.custom_id] = outcome
+        self._answer(successes, receipts)
+
+    def _rows(self, lines: Iterable[bytes]) -> Iterator[tuple[Row, bool, Outcome]]:
+        """The rows among some lines, each with its verdict; those that failed are counted."""
         for line in lines:
             row = parse_row(line)
             if row is None:
                 self.seen["unreadable" if line.strip() else "blank"] += 1
                 continue
             final, outcome = verdict_on_row(row)
-            if outcome.succeeded and final:
-                successes.append((row.custom_id, outcome))
-            else:
-                (self.errors if final else self.unanswered)[row.custom_id] = outcome
-        self._answer(successes)
+            if not (outcome.succeeded and final):
+                self.bill.failed(row.custom_id, outcome)
+            yield row, final, outcome
 
-    def _answer(self, outcomes: list[tuple[str, Outcome]]) -> None:
+    def _answer(
+        self, outcomes: list[tuple[str, Outcome]], receipts: Mapping[str, Receipt] | None = None
+    ) -> None:
         ours = [pair for pair in outcomes if self._is_ours(pair[0])]
         self.seen["unknown"] += len(outcomes) - len(ours)
-        words = answer(self.app, self.record.lane, ours)
-        self.seen["answered"] += words["ANSWERED"] + words["READY"]
+        errors = {c: Receipt.of(outcome, batch=self.record.id) for c, outcome in ours}
+        words = answer(self.app, self.record.lane, ours, receipts or errors)
+        new = words["ANSWERED"] + words["READY"]
+        if new and self.record.crashes:
+            # It got further than the reading that killed its worker.
+            self.journal.gets_on(self.record.id)
+        self.seen["answered"] += new
         self.seen["already"] += words["ALREADY"]
         self.seen["unknown"] += words["UNKNOWN"]
 
@@ -184,26 +227,30 @@ class _Fetching:
 
     def _left(self) -> list[str]:
         """The prompts that are still in this batch, in the order of its lines."""
-        here = f"batch:{self.record.id}"
-        left: list[str] = []
-        for custom_ids in chunks(self.journal.prompts_of(self.record.id)):
-            places = self.journal.places(custom_ids)
-            left += [c for c, place in zip(custom_ids, places, strict=True) if place == here]
-        return left
+        return self.journal.left_in(self.record.id)
 
-    def _ask_again(
-        self, custom_ids: list[str], *, use_attempt: bool, reason: Outcome | None = None
-    ) -> None:
+    def _ask_again(self, custom_ids: list[str], *, use_attempt: bool) -> None:
+        if custom_ids:
+            point("requeue.call")
         words = self.journal.requeue(self.record, custom_ids, use_attempt=use_attempt)
+        if words:
+            point("requeue.called")
         exhausted = [custom_id for custom_id, word in words.items() if word == "EXHAUSTED"]
-        default = reason if reason is not None else never_ran(None, None)
+        default = never_ran(None, None)
+        for custom_id in exhausted:
+            if custom_id not in self.unanswered:  # No row said so, or it is counted already.
+                self.bill.failed(custom_id, default)
         self._answer([(c, self.unanswered.get(c, default)) for c in exhausted])
         self.seen["asked again"] += sum(word == "REQUEUED" for word in words.values())
 
-    def _failed(self, batch: ProviderBatch) -> None:
+    def _failed(self, batch: ProviderBatch) -> Next | None:
         """The file was refused and nothing ran: find whose fault it is."""
         left = self._left()
         follows = after_failed_validation(batch.errors)
+        if isinstance(follows, BadLine | AskAgain):
+            named = follows.line if isinstance(follows, BadLine) else 1
+            example = self.journal.prompt_at(self.record.id, named) or ""
+            self.bill.failed(example, follows.outcome)
         match follows:
             case NoRoom(limit):
                 lane = self.record.lane
@@ -211,28 +258,72 @@ class _Fetching:
                 learned = limit_to_learn(limit, refused=self.record.tokens, queued=queued)
                 self.journal.learn_limit(lane, learned)
                 self.journal.pause(lane, settings(self.app).poll_longest)
+                notices.tell_no_room(self.app, self.record, learned)
                 self._ask_again(left, use_attempt=False)
             case BadLine(line, outcome):
                 bad = self.journal.prompt_at(self.record.id, line)
+                if bad not in left:
+                    # It is no line of this file that is still open: the number is no help.
+                    return self._split(left, outcome)
                 self._answer([(custom_id, outcome) for custom_id in left if custom_id == bad])
-                # Without the bad line the next file is another one. Where there is no such line,
-                # an attempt goes, so that this ends.
+                # Without the bad line the next file is another one.
                 rest = [custom_id for custom_id in left if custom_id != bad]
-                self._ask_again(rest, use_attempt=bad is None, reason=outcome)
+                self._ask_again(rest, use_attempt=False)
             case Hopeless(outcome):
-                for some in chunks(left):
-                    self._answer([(custom_id, outcome) for custom_id in some])
+                for custom_id in left:
+                    self.bill.failed(custom_id, outcome)
+                self._answer_all(left, outcome)
             case AskAgain(outcome):
-                self._ask_again(left, use_attempt=True, reason=outcome)
+                return self._split(left, outcome)
             case _:
                 assert_never(follows)
+        return None
+
+    def _answer_all(self, custom_ids: Sequence[str], outcome: Outcome) -> None:
+        for some in chunks(custom_ids):
+            self._answer([(custom_id, outcome) for custom_id in some])
+
+    def _split(self, left: list[str], outcome: Outcome) -> Next | None:
+        """Nobody says which line is to blame: ask the same again once, then in halves.
+
+        Where the parts that may be made are spent, what is left gets the provider's error.
+        """
+        budget = self.record.budget or split_budget(len(left))
+        parts = parts_to_ask(left, of=self.record.lines, part=bool(self.record.origin))
+        if not parts:
+            self._answer_all(left, outcome)
+        for part in parts:
+            part_id = uuid.uuid4().hex
+            point("split.call")
+            word = self.journal.split(self.record, part, part_id, budget=budget)
+            point("split.called")
+            if word == "SPENT" and self._others_are_open():
+                return self.later("whether more parts may be made shows when the others pass")
+            if word == "SPENT":
+                self._answer_all(part, outcome)
+                continue
+            self.seen["split"] += 1
+            wake(self.app, Next("flush", (part_id,)))
+            if word == "FULL":
+                return self.later("the rest of its prompts goes into another part")
+        return None
+
+    def _others_are_open(self) -> bool:
+        """Whether another part of the same batch may still pass its validation."""
+        origin, me = self.record.origin or self.record.id, self.record.id
+        return any(
+            one.origin == origin and one.id != me and one.state in _ON_ITS_WAY and not one.passed
+            for one in self.journal.open_batches()
+        )
 
     def _close(self, provider: Provider, batch: ProviderBatch) -> None:
         counts = {word.replace(" ", "_"): count for word, count in self.seen.items() if count}
-        note = "; ".join(error.message for error in batch.errors)
-        word = self.journal.close(
-            self.record.id, self.lease, status=batch.status, note=note, **counts
-        )
+        note = "; ".join(map(_brief, batch.errors[:_NOTED]))
+        tally = self.bill.tally(status=batch.status, asked_again=self.seen["asked again"])
+        found = {**counts, **self.bill.fields(), "status": batch.status, "note": note}
+        point("close.call")
+        word = self.journal.close(self.record, self.lease, tally=tally, **found)
+        point("close.called")
         if word == "LOST":
             return  # Another reads it now, and needs its files.
         logger.info(
@@ -242,8 +333,9 @@ class _Fetching:
                 batch.status,
                 ", ".join(f"{n} {word}" for word, n in self.seen.items() if n),
             ),
-            extra={"action": "fetch", "batch": self.record.id},
+            extra={"action": "fetch", **self._ids},
         )
+        notices.tell_ended(self.app, self.record.id, batch.errors)
         if settings(self.app).delete_files:
             self._delete_files(provider, batch)
 
@@ -251,12 +343,58 @@ class _Fetching:
         for file_id in (self.record.input_file_id, batch.output_file_id, batch.error_file_id):
             try:
                 if file_id:
+                    point("delete.call")
                     provider.delete_file(file_id)
+                    point("delete.called")
             except ProviderError as error:
                 # Its expiry takes care of it.
                 logger.warning(
-                    "file %s is not deleted: %s", file_id, error, extra={"action": "fetch"}
+                    "file %s is not deleted: %s",
+                    *(file_id, error),
+                    extra={"action": "fetch", **self._ids},
                 )
+
+
+class _FetchingAdopted(_Fetching):
+    """The same for a batch that the journal had lost. Its lines were asked by tasks that nobody
+    knows any more; other prompts, that ask the same, have taken the places of some, or will.
+    """
+
+    def _take(self, lines: Iterable[bytes]) -> None:
+        successes: list[tuple[str, Outcome]] = []
+        takers = self.journal.takers(self.record.id)
+        receipts: dict[str, Receipt] = {}
+        for row, final, outcome in self._rows(lines):
+            if outcome.succeeded and final:
+                successes.append((row.custom_id, outcome))
+                receipts[row.custom_id] = self.bill.answered(row)
+            elif row.custom_id in takers:
+                (self.errors if final else self.unanswered)[takers[row.custom_id]] = outcome
+        found = self.journal.spare(self.record.id, successes)
+        taken = [(t, *one) for t, one in zip(found, successes, strict=True) if t is not None]
+        own = {taker: receipts[line_id] for taker, line_id, _ in taken}
+        self._answer([(taker, outcome) for taker, _, outcome in taken], own)
+        self.seen["spared"] += found.count(None)
+
+    def _is_ours(self, custom_id: str) -> bool:  # noqa: ARG002 it is the base's
+        return True  # Those are prompts that have taken the place of a line.
+
+    def _settle_errors(self) -> list[str]:
+        # Who would wait from here on is not among those that are asked again.
+        self.journal.shut(self.record.id)
+        return super()._settle_errors()
+
+    def _failed(self, batch: ProviderBatch) -> Next | None:  # noqa: ARG002 it is the base's
+        self.journal.shut(self.record.id)
+        self._ask_again(self._left(), use_attempt=False)
+        return None
+
+
+def _brief(error: BatchErrorLine) -> str:
+    """Why a batch failed, without the provider's sentence: that may repeat a prompt."""
+    line = "" if error.line is None else f", line {error.line}"
+    param = "" if error.param is None else f", {error.param}"
+    return f"{error.code or 'no code'}{line}{param}"
 
 
 def _some(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -264,6 +402,7 @@ def _some(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
     some: list[bytes] = []
     size = 0
     for line in lines:
+        point("download.line")
         some.append(line)
         size += len(line)
         if len(some) >= _ROWS or size >= _BYTES:

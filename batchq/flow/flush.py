@@ -9,26 +9,33 @@ import json
 import logging
 import tempfile
 import uuid
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchq import notices
 from batchq.config import settings
 from batchq.errors import (
     ConfigurationError,
+    KeyMissing,
     ProviderError,
     ProviderRefused,
     ProviderThrottled,
     ProviderUnauthorized,
 )
+from batchq.flow.adopt import EPOCH, INSTALLATION, epoch_of, look_for_lost
+from batchq.flow.bill import bill_of_refusal
 from batchq.flow.resume import answer
-from batchq.flow.steps import Next, not_yet, wake
+from batchq.flow.steps import Next, apart, not_yet, wake
 from batchq.journal import BatchRecord, Journal, chunks, journal_of
 from batchq.lease import Lease
-from batchq.lifecycle import NO_LIMIT, is_due
+from batchq.lifecycle import is_due, tokens_allowed
+from batchq.points import point
 from batchq.prompt import Lane, Outcome
-from batchq.provider import Provider, ProviderBatch, provider_for
+from batchq.provider import Provider, provider_for
+from batchq.tracing import step_failed, trace_of_step, traced_step
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -49,36 +56,41 @@ _REFUSALS = 6
 
 def flush(app: Celery[Any], batch_id: str | None = None, *, everything: bool = False) -> None:
     """Seal what is due (or everything that waits); or, with a batch id, submit that batch."""
+    # On a Redis that may have forgotten something, what is paid for is looked for first.
+    epoch, looked = look_for_lost(app)
     if batch_id is not None:
-        wake(app, _Submission(app, batch_id).run())
+        wake(app, _Submission(app, batch_id, looked).run())
         return
     config, journal = settings(app), journal_of(app)
     if everything:
         journal.call_for_everything()
-    since = journal.since_everything()
     for lane in journal.lanes():
         # A lane of an account that is gone from the settings keeps its prompts until it is back.
-        known = lane.lane.account in config.accounts
+        known = lane.lane.account in looked
         # What late answers have emptied leaves the list of lanes when it is sealed.
-        due = known and (not lane.prompts or is_due(lane, config, since_everything=since))
-        if due and not journal.paused(lane.lane):
-            for sealed in _seal(journal, config, lane.lane):
-                wake(app, Next("flush", (sealed,)))
+        if known and (not lane.prompts or is_due(lane, config)):
+            with apart(f"the lane {lane.lane.name}", lane=lane.lane.name):
+                for sealed in _seal(app, lane.lane, epoch):
+                    wake(app, Next("flush", (sealed,)))
 
 
-def _seal(journal: Journal, config: Settings, lane: Lane) -> list[str]:
+def _seal(app: Celery[Any], lane: Lane, epoch: str) -> list[str]:
     """Seal a lane into as many batches as it needs, as far as the provider has room for them."""
+    config, journal = settings(app), journal_of(app)
     sealed: list[str] = []
-    with journal.lease("lane", lane.name, config.batch_lease) as lease:
+    with journal.lane_lease(lane) as lease:
+        point("lane.leased")
         limits = config.accounts[lane.account].limits
         queued = journal.queued_tokens(lane)
         room = _room(journal, config, lane) - queued
         while lease is not None and (room > 0 or not queued):
             batch_id, count, full = uuid.uuid4().hex, 1, False
             while count and not full:
+                point("seal.call")
                 count, full = journal.seal(
-                    lane, batch_id, limits=limits, tokens=room, alone=not queued
+                    lane, batch_id, limits=limits, tokens=room, alone=not queued, epoch=epoch
                 )
+                point("seal.called")
             record = journal.batch(batch_id)
             if record is None:
                 break
@@ -88,18 +100,16 @@ def _seal(journal: Journal, config: Settings, lane: Lane) -> list[str]:
             logger.info(
                 "sealed %d prompts of lane %s into batch %s",
                 *(record.lines, lane.name, batch_id),
-                extra={"action": "flush", "batch": batch_id},
+                extra={"action": "flush", "batch": batch_id, "lane": lane.name},
             )
+            notices.tell_sealed(app, record)
     return sealed
 
 
 def _room(journal: Journal, config: Settings, lane: Lane) -> int:
     """How many tokens may be queued at the provider for this lane's model."""
-    configured = config.accounts[lane.account].limits.enqueued_tokens
-    if isinstance(configured, dict):
-        configured = configured.get(lane.model)
-    known = [limit for limit in (configured, journal.learned_limit(lane)) if limit is not None]
-    return min(known, default=NO_LIMIT)
+    limits = config.accounts[lane.account].limits
+    return tokens_allowed(limits, lane.model, journal.learned_limit(lane))
 
 
 class _Submission:
@@ -109,28 +119,44 @@ class _Submission:
     record looks at the provider before doing it again.
     """
 
-    def __init__(self, app: Celery[Any], batch_id: str) -> None:
+    def __init__(self, app: Celery[Any], batch_id: str, looked: Collection[str]) -> None:
         self.app = app
+        self.looked = looked
         self.config = settings(app)
         self.journal = journal_of(app)
         self.batch_id = batch_id
+        self._ids = {"batch": batch_id}
 
     def run(self) -> Next | None:
-        with self.journal.lease("batch", self.batch_id, self.config.batch_lease) as lease:
+        with notices.batch_lease(self.app, self.batch_id) as lease:
             record = self.journal.batch(self.batch_id)
             if lease is None or record is None or record.state not in {"sealed", "uploaded"}:
                 return None
+            self._ids["lane"] = record.lane.name
+            if record.cancel_at and not record.create_intent_at:
+                self._give_back(record, lease)
+                return None
             if early := not_yet(self.app, self.batch_id):
                 return Next("flush", (self.batch_id,), early)
+            if record.lane.account in self.config.accounts.keys() - self.looked:
+                return Next("flush", (self.batch_id,), self.config.poll_first)
             try:
-                return self._submit_or_wait(record, lease)
+                with traced_step("flush", self.journal, record):
+                    return self._submit_or_wait(record, lease)
             except LeaseLost:
                 logger.warning(
                     "batch %s was taken over while this worker was held up",
                     self.batch_id,
-                    extra={"action": "flush", "batch": self.batch_id},
+                    extra={"action": "flush", **self._ids},
                 )
                 return None
+
+    def _give_back(self, record: BatchRecord, lease: Lease) -> None:
+        """An operator has cancelled a batch that the provider does not know."""
+        self.journal.requeue(record, self.journal.left_in(record.id), use_attempt=False)
+        note = "cancelled before it was sent"
+        if self.journal.close(record, lease, status="cancelled", note=note) == "CLOSED":
+            notices.tell_not_taken(self.app, record.id, "cancelled")
 
     def _submit_or_wait(self, record: BatchRecord, lease: Lease) -> Next | None:
         try:
@@ -141,30 +167,41 @@ class _Submission:
         except (ProviderError, ConfigurationError) as error:
             # It may have happened: the intent stays, and the next try looks first.
             return self._later(lease, self.config.poll_first, error)
+        except KeyMissing as error:
+            return self._later(lease, self.config.poll_longest, error)
 
     def _submit(self, record: BatchRecord, lease: Lease, provider: Provider) -> Next | None:
         file_id = record.input_file_id or self._upload(record, lease, provider)
         if file_id is None:
             return None
         found = self._create(self._read(), lease, provider, file_id)
-        if isinstance(found, Next):
+        if not isinstance(found, str):
             return found
         chain = uuid.uuid4().hex
-        self._advance(
-            lease,
-            self.config.poll_first,
-            state="submitted",
-            provider_id=found,
-            submitted_at=self.journal.now(),
-            chain=chain,
-            looks=0,
-            note="",
-        )
+        try:
+            self._advance(
+                lease,
+                self.config.poll_first,
+                state="submitted",
+                provider_id=found,
+                submitted_at=self.journal.now(),
+                chain=chain,
+                looks=0,
+                note="",
+                trace=trace_of_step(),
+            )
+        except LeaseLost:
+            # Held up between the look and the create: whoever took over has created one as well.
+            if (adopted := self._read().provider_id) and adopted != found:
+                self._cancel(provider, [found])
+            raise
+        point("create.recorded")
         logger.info(
             "batch %s is submitted as %s",
             *(self.batch_id, found),
-            extra={"action": "flush", "batch": self.batch_id},
+            extra={"action": "flush", **self._ids},
         )
+        notices.tell_submitted(self.app, self.batch_id)
         return Next("poll", (self.batch_id, chain), self.config.poll_first)
 
     def _upload(self, record: BatchRecord, lease: Lease, provider: Provider) -> str | None:
@@ -176,12 +213,20 @@ class _Submission:
             with tempfile.TemporaryDirectory(prefix="batchq-") as folder:
                 path = Path(folder, name)
                 if not self._write(record, path):
-                    self.journal.close(record.id, lease, note="nobody waits for any of its prompts")
+                    note = "nobody waits for any of its prompts"
+                    if self.journal.close(record, lease, note=note) == "CLOSED":
+                        notices.tell_emptied(self.app, record)
                     return None
+                point("upload.intend")
                 # If we die after the upload, find_file above finds what we sent.
-                self._advance(lease, _NOW, upload_intent_at=self.journal.now())
+                names = self.journal.task_names(self.journal.prompts_of(record.id))
+                known = {"upload_intent_at": self.journal.now(), "tasks": json.dumps(names)}
+                self._advance(lease, _NOW, **known)
+                point("upload.call")
                 file_id = provider.upload(path, name=name, expires_after=self.config.file_expiry)
+                point("upload.called")
         self._advance(lease, _NOW, state="uploaded", input_file_id=file_id)
+        point("upload.recorded")
         return file_id
 
     def _write(self, record: BatchRecord, path: Path) -> bool:
@@ -206,15 +251,17 @@ class _Submission:
 
     def _create(
         self, record: BatchRecord, lease: Lease, provider: Provider, file_id: str
-    ) -> str | Next:
-        """The provider's id of the batch, found or made; or the next look for it."""
+    ) -> str | Next | None:
+        """The provider's id of the batch, found or made; or the next look for it, or nothing where
+        it is not to be made any more.
+        """
         now = self.journal.now()
         if record.create_intent_at:
             since = _time(record.create_intent_at)
             found = provider.find_batches(record.id, since=since)
             if found:
                 oldest, *extra = sorted(found, key=lambda batch: batch.created_at or since)
-                self._cancel(provider, extra)
+                self._cancel(provider, [batch.id for batch in extra])
                 return oldest.id
             grace = timedelta(milliseconds=now - record.create_intent_at)
             if grace < self.config.create_grace or record.looks + 1 < _LOOKS:
@@ -222,9 +269,17 @@ class _Submission:
                 pause = max(self.config.create_grace / _LOOKS, timedelta(seconds=1))
                 self._advance(lease, pause, looks=record.looks + 1)
                 return Next("flush", (record.id,), pause)
+        if record.cancel_at:
+            self._give_back(record, lease)
+            return None
+        point("create.intend")
         # If we die after the create, find_batches above finds the batch by our id in its metadata.
         self._advance(lease, _NOW, create_intent_at=now, looks=0)
+        point("create.call")
         metadata = {"lane": record.lane.name[:512], "prompts": str(record.lines)}
+        metadata[EPOCH] = epoch_of(self.app).id
+        if self.config.installation is not None:
+            metadata[INSTALLATION] = self.config.installation
         created = provider.create(
             file_id=file_id,
             endpoint=record.lane.endpoint,
@@ -232,18 +287,20 @@ class _Submission:
             metadata=metadata,
             expires_after=self.config.file_expiry,
         )
+        point("create.called")
         return created.id
 
-    def _cancel(self, provider: Provider, batches: list[ProviderBatch]) -> None:
-        """Stop batches that were created once too often: each was lost beyond the grace."""
-        for batch in batches:
+    def _cancel(self, provider: Provider, batch_ids: list[str]) -> None:
+        """Stop batches that were created once too often."""
+        for batch_id in batch_ids:
             logger.error(
                 "batch %s was created twice; %s is cancelled",
-                *(self.batch_id, batch.id),
-                extra={"action": "flush", "batch": self.batch_id},
+                *(self.batch_id, batch_id),
+                extra={"action": "flush", **self._ids},
             )
+            self.journal.count("extra_batches")
             with suppress(ProviderError):
-                provider.cancel(batch.id)
+                provider.cancel(batch_id)
 
     def _refused(self, record: BatchRecord, lease: Lease, error: ProviderRefused) -> Next | None:
         """The provider said no, and nothing happened: try again later, or give up in words.
@@ -256,12 +313,18 @@ class _Submission:
         if error.call == "batches.create":
             undone["create_intent_at"] = 0
         if isinstance(error, ProviderThrottled):
+            notices.tell_throttled(self.app, record, error.retry_after)
             return self._later(
                 lease, error.retry_after or self.config.poll_longest, error, **undone
             )
         if isinstance(error, ProviderUnauthorized):
             return self._later(lease, self.config.poll_longest, error, **undone)
-        tried = self._read().refused + 1
+        known = self._read()
+        age = timedelta(milliseconds=self.journal.now() - known.create_intent_at)
+        if error.call == "batches.list" and age < self.config.batch_deadline:
+            # The batch that is looked for may be there, and all of it paid for.
+            return self._later(lease, self.config.poll_longest, error)
+        tried = known.refused + 1
         if tried < _REFUSALS:
             pause = min(self.config.poll_first * 2 ** (tried - 1), self.config.poll_longest)
             # A file that was just uploaded may not be found at first (curator#116); later it is
@@ -269,25 +332,32 @@ class _Submission:
             if tried > 1 and undone:
                 undone |= {"input_file_id": "", "upload_intent_at": 0, "state": "sealed"}
             return self._later(lease, pause, error, refused=tried, **undone)
+        step_failed(error)
         outcome = Outcome.error(
             error.status_code, code=error.code, message=error.message, param=error.param
         )
         logger.error(
             "batch %s gets the provider's error for all its prompts: %s",
             *(record.id, error),
-            extra={"action": "flush", "batch": record.id},
+            extra={"action": "flush", **self._ids},
         )
-        for custom_ids in chunks(list(self.journal.prompts_of(record.id))):
+        left = list(self.journal.prompts_of(record.id))
+        for custom_ids in chunks(left):
             answer(self.app, record.lane, [(custom_id, outcome) for custom_id in custom_ids])
-        self.journal.close(record.id, lease, note=str(error))
+        bill = bill_of_refusal(record, left, outcome)
+        tally = bill.tally(status="refused", asked_again=0)
+        closed = self.journal.close(record, lease, tally=tally, note=str(error), **bill.fields())
+        if closed == "CLOSED":
+            notices.tell_not_taken(self.app, record.id, "refused", error.code)
         return None
 
     def _later(self, lease: Lease, pause: timedelta, error: Exception, **fields: Any) -> Next:
         logger.warning(
             "batch %s is not submitted yet: %s",
             *(self.batch_id, error),
-            extra={"action": "flush", "batch": self.batch_id},
+            extra={"action": "flush", **self._ids},
         )
+        step_failed(error)
         self._advance(lease, pause, note=str(error), **fields)
         return Next("flush", (self.batch_id,), pause)
 

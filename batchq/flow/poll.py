@@ -7,13 +7,16 @@ import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from batchq import notices
 from batchq.config import settings
 from batchq.errors import ConfigurationError, ProviderError, ProviderNotFound
 from batchq.flow.steps import Next, not_yet, wake
 from batchq.journal import BatchRecord, journal_of
 from batchq.lease import Lease
-from batchq.lifecycle import Cancel, Fetch, Wait, after_poll, pause_between_polls
+from batchq.lifecycle import Cancel, Fetch, News, Wait, after_poll, is_over, pause_between_polls
+from batchq.points import point
 from batchq.provider import provider_for
+from batchq.tracing import step_failed, traced_step
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -22,33 +25,43 @@ __all__ = ["poll"]
 
 logger = logging.getLogger("batchq.poll")
 
+_PASSED = frozenset({"in_progress", "finalizing", "completed", "expired"})
+"""What a batch is once its file has passed validation."""
+
 _LOST_AFTER = 3
 """How often in a row, at least, a batch is unknown to its provider before it counts as gone."""
 
 
 def poll(app: Celery[Any], batch_id: str, chain: str) -> None:
     """Ask for one batch, once. Only the newest chain of polls goes on; an older one ends here."""
-    config, journal = settings(app), journal_of(app)
+    journal = journal_of(app)
     record = journal.batch(batch_id)
     if record is None or record.state != "submitted" or record.chain != chain:
         return
     if early := not_yet(app, batch_id):
         wake(app, Next("poll", (batch_id, chain), early))
         return
-    with journal.lease("batch", batch_id, config.batch_lease) as lease:
+    with notices.batch_lease(app, batch_id) as lease:
         if lease is None:
             return
-        following = _ask(app, record, lease)
+        with traced_step("poll", journal, record):
+            following = _ask(app, record, lease)
     wake(app, following)
 
 
 def _ask(app: Celery[Any], record: BatchRecord, lease: Lease) -> Next:
     config, journal, batch_id = settings(app), journal_of(app), record.id
-    age = timedelta(milliseconds=journal.now() - record.submitted_at)
+    now = journal.now()
+    age = timedelta(milliseconds=now - record.submitted_at)
+    told = timedelta(milliseconds=now - record.told_at) if record.told_at else None
+    # What another batch's webhook says counts only once the provider has answered.
+    news = News(batch=told)
     fields: dict[str, Any] = {}
     try:
         provider = provider_for(config, record.lane.account)
+        point("poll.call")
         batch = provider.retrieve(record.provider_id)
+        point("poll.called")
         fields = {
             "status": batch.status,
             "completed": batch.completed,
@@ -56,9 +69,20 @@ def _ask(app: Celery[Any], record: BatchRecord, lease: Lease) -> Next:
             "looks": 0,
             "missing_since": 0,
         }
-        step = after_poll(batch, age=age, settings=config)
+        if record.origin and not record.passed and batch.status in _PASSED:
+            journal.passed(record)
+        journal.note_object(batch_id, batch.object)
+        if batch.expires_at is not None:
+            fields["expires_at"] = int(batch.expires_at.timestamp() * 1000)
+        cancelled = record.cancel_at > 0
+        if is_over(batch):
+            journal.note_end(record.lane.account, told=told is not None)
+        news = News(batch=told, account=journal.since_webhook(record.lane.account))
+        step = after_poll(batch, age=age, settings=config, cancelled=cancelled, news=news)
         if isinstance(step, Cancel):
+            point("cancel.call")
             batch = provider.cancel(record.provider_id)
+            point("cancel.called")
             step = Wait(step.delay)
     except ProviderNotFound as error:
         now = journal.now()
@@ -67,11 +91,13 @@ def _ask(app: Celery[Any], record: BatchRecord, lease: Lease) -> Next:
         # A key that was changed by mistake finds no batch either: give its owner some time.
         long = timedelta(milliseconds=now - since) >= config.files_grace
         gone = long and record.looks + 1 >= _LOST_AFTER
-        step = Fetch() if gone else Wait(pause_between_polls(age, config))
+        step = Fetch() if gone else Wait(pause_between_polls(age, config, news))
     except (ProviderError, ConfigurationError) as error:
-        logger.warning("batch %s: %s", batch_id, error, extra={"action": "poll", "batch": batch_id})
+        ids = {"batch": batch_id, "lane": record.lane.name}
+        logger.warning("batch %s: %s", batch_id, error, extra={"action": "poll", **ids})
+        step_failed(error)
         fields |= {"note": str(error)}
-        step = Wait(pause_between_polls(age, config))
+        step = Wait(pause_between_polls(age, config, news))
     return _take(app, record, lease, step, fields)
 
 
@@ -82,13 +108,19 @@ def _take(
     logger.info(
         "batch %s is %s",
         *(record.id, fields.get("status", "not known")),
-        extra={"action": "poll", "batch": record.id},
+        extra={"action": "poll", "batch": record.id, "lane": record.lane.name},
     )
     if isinstance(step, Wait):
         # A new link of the chain, so that a doubled message ends at its next poll.
         chain = uuid.uuid4().hex
-        journal.advance(record.id, lease, due=step.delay, chain=chain, **fields)
-        return Next("poll", (record.id, chain), step.delay)
+        told_at, delay = record.told_at, step.delay
+        word = journal.advance(record.id, lease, due=delay, told_at=told_at, chain=chain, **fields)
+        point("poll.recorded")
+        notices.tell_changed(app, record, fields)
+        return Next("poll", (record.id, chain), timedelta(0) if word == "TOLD" else delay)
     fields |= {"state": "finished", "finished_at": journal.now(), "looks": 0}
+    point("ready.record")
     journal.advance(record.id, lease, due=timedelta(0), **fields)
+    point("ready.recorded")
+    notices.tell_changed(app, record, fields)
     return Next("fetch", (record.id,))

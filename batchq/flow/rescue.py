@@ -7,50 +7,159 @@ import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from celery.states import READY_STATES
+from celery.states import PENDING, READY_STATES, SUCCESS
 
+from batchq import notices
 from batchq.config import settings
-from batchq.flow.steps import Next, wake
+from batchq.flow.adopt import look_for_lost
+from batchq.flow.bill import bill_of_refusal
+from batchq.flow.resume import answer
+from batchq.flow.steps import Next, apart, wake
+from batchq.health import report
 from batchq.journal import BatchRecord, Journal, chunks, journal_of
+from batchq.keepalive import keep_alive
+from batchq.message import queue_of, request_of
+from batchq.points import point
+from batchq.prompt import Outcome
+from batchq.revoke import revoke_again
+from batchq.seams import UNREADABLE, is_empty
 
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["rescue"]
+__all__ = ["rescue", "wake_late"]
 
 logger = logging.getLogger("batchq.rescue")
 
 _UNCLAIMED = timedelta(minutes=10)
 """How long the message of a task that may go on can wait in its queue before it is sent again."""
 
+_LOST = timedelta(seconds=10)
+"""The same for a message that is not in its queue, or that a later one has overtaken."""
+
+_LOOKED_AT = 100
+"""Messages that are looked for at one tick."""
+
 
 def rescue(app: Celery[Any]) -> None:
     """Wake every step that is late, and send every task on that has its answers and no run."""
     journal = journal_of(app)
-    for record in journal.open_batches(overdue=3 * settings(app).tick):
+    report(app)
+    with apart("the batches at the providers"):
+        look_for_lost(app)
+    with apart("the list of open batches"):
+        for record in journal.open_batches(overdue=settings(app).tick / 2):
+            with apart(f"batch {record.id}", batch=record.id, lane=record.lane.name):
+                _wake(app, journal, record)
+    with apart("the list of waiting tasks"):
+        journal.forget_expired()
+        for task_id in journal.nearly_forgotten():
+            with apart(f"task {task_id}", task_id=task_id):
+                _end_the_wait(app, journal, task_id)
+    with apart("the results of waiting tasks"):
+        keep_alive(app)
+    with apart("the sample of this minute"):
+        batched = sum(record.lines for record in journal.open_batches())
+        waiting = sum(lane.prompts for lane in journal.lanes())
+        journal.take_sample(waiting=waiting, batched=batched)
+    with apart("the list of resuming tasks"):
+        stuck = journal.stuck(unclaimed_for=_UNCLAIMED, overtaken_for=_LOST)
+        lost = set(_lost(app, journal)).difference(stuck)
+        for task_ids in chunks(_not_final(app, journal, [*stuck, *sorted(lost)])):
+            point("rescue.resend")
+            wake(app, Next("resume", (task_ids,)))
+            point("rescue.resent")
+            journal.count("rescued:tasks", len(task_ids))
+            logger.warning("%d tasks are sent again", len(task_ids), extra={"action": "rescue"})
+            notices.tell_rescued(app, len(task_ids))
+    notices.tick(app)
+
+
+def _lost(app: Celery[Any], journal: Journal) -> list[str]:
+    """Tasks whose message is neither in its queue nor with a run, as far as one can see.
+
+    A Redis broker loses a message where it, or the worker, is killed just as the message is taken.
+    """
+    queues: dict[str, list[str]] = {}
+    for task_id in journal.unclaimed(longer_than=_LOST, at_most=_LOOKED_AT):
+        with apart(f"the message of task {task_id}", task_id=task_id):
+            (message,) = journal.messages([task_id])
+            queue = queue_of(message) if message is not None else None
+            if queue is not None:
+                queues.setdefault(queue, []).append(task_id)
+    return [task_id for queue in queues if is_empty(app, queue) for task_id in queues[queue]]
+
+
+def _end_the_wait(app: Celery[Any], journal: Journal, task_id: str) -> None:
+    """Give what a task has asked an error, before Redis forgets that it was asked at all.
+
+    A lane whose account is gone, a provider that is out of reach for good: nothing else ends these.
+    """
+    message = "Nobody has answered this request for as long as its journal is kept."
+    outcome = Outcome.error(504, code="not_answered_in_time", message=message)
+    for lane, custom_id in journal.open_prompts(task_id):
+        answer(app, lane, [(custom_id, outcome)])
+    logger.error(
+        "task %s has waited for batchq_keep_journal, and gets an error",
+        task_id,
+        extra={"action": "rescue", "task_id": task_id},
+    )
+
+
+def wake_late(app: Celery[Any], batch_id: str) -> None:
+    """Wake the step of one batch, if it is late and nobody is at it."""
+    journal = journal_of(app)
+    record = journal.batch(batch_id)
+    if record is not None:
         _wake(app, journal, record)
-    journal.forget_expired()
-    stuck = _not_final(app, journal, journal.stuck(unclaimed_for=_UNCLAIMED))
-    for task_ids in chunks(stuck):
-        wake(app, Next("resume", (task_ids,)))
-        logger.warning("%d tasks are sent again", len(task_ids), extra={"action": "rescue"})
 
 
 def _wake(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
+    if record.dead_at:
+        # It was set aside, and nobody has retried it in all that time.
+        _give_up(app, journal, record)
+        return
     step = Next(_VERBS.get(record.state, "fetch"), (record.id,))
     chain = ""
     if step.verb == "poll":
         # A new chain: should the old one still be alive, it ends at its next poll.
         chain = uuid.uuid4().hex
         step = Next("poll", (record.id, chain))
-    if not journal.wake(record.id, chain=chain):
+    point("rescue.wake")
+    if not journal.wake(record.id, longest=_UNCLAIMED, chain=chain):
         return
+    point("rescue.woken")
+    journal.count(f"rescued:{step.verb}")
     logger.warning(
         "batch %s (%s) is late and is woken",
         *(record.id, record.state),
-        extra={"action": "rescue", "batch": record.id},
+        extra={"action": "rescue", "batch": record.id, "lane": record.lane.name},
     )
+    notices.tell_woken(app, record)
     wake(app, step)
+
+
+def _give_up(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
+    """Give the prompts of a batch that was set aside an error, so that none waits for ever."""
+    message = "The batch of this request was set aside: its steps killed their workers."
+    outcome = Outcome.error(503, code="workers_killed", message=message)
+    left = journal.left_in(record.id)
+    for custom_ids in chunks(left):
+        answer(app, record.lane, [(custom_id, outcome) for custom_id in custom_ids])
+    journal.revive(record.id)
+    journal.count("rescued:given_up")
+    bill = bill_of_refusal(record, left, outcome)
+    tally = bill.tally(status="given_up", asked_again=0)
+    with journal.batch_lease(record.id) as lease:
+        if lease is not None:
+            fields = {"note": record.note, **bill.fields()}
+            if journal.close(record, lease, tally=tally, **fields) == "CLOSED":
+                notices.tell_not_taken(app, record.id, "given_up")
+    logger.error(
+        "batch %s was set aside and is given up",
+        record.id,
+        extra={"action": "rescue", "batch": record.id, "lane": record.lane.name},
+    )
 
 
 _VERBS = {"sealed": "flush", "uploaded": "flush", "submitted": "poll"}
@@ -61,16 +170,44 @@ def _not_final(app: Celery[Any], journal: Journal, task_ids: list[str]) -> list[
     limit, a revoke, a lost worker.
     """
     going_on: list[str] = []
+    revoked = revoke_again(app, task_ids)
     for task_id in task_ids:
-        if _is_final(app, task_id):
+        if task_id in revoked:
+            continue
+        with apart(f"task {task_id}", task_id=task_id):
+            state = _state(app, task_id)
+            if state not in READY_STATES:
+                going_on.append(task_id)
+                continue
+            if state == SUCCESS:
+                _tell_chord(app, journal, task_id)
             journal.drop(task_id)
-        else:
-            going_on.append(task_id)
     return going_on
 
 
-def _is_final(app: Celery[Any], task_id: str) -> bool:
+def _tell_chord(app: Celery[Any], journal: Journal, task_id: str) -> None:
+    """Count a task in its chord whose run died after it had stored the result.
+
+    Celery tells the chord only then. To be told twice does a chord no harm: it keeps a set.
+    """
+    (message,) = journal.messages([task_id])
+    request = request_of(app, message) if message is not None else None
+    if request is not None and request.chord:
+        task: Any = app.tasks.get(request.task)
+        backend: Any = app.backend if task is None else task.backend
+        backend.on_chord_part_return(request, SUCCESS, app.AsyncResult(task_id).result)
+
+
+def _state(app: Celery[Any], task_id: str) -> str:
     try:
-        return app.AsyncResult(task_id).state in READY_STATES
+        return app.AsyncResult(task_id).state
     except NotImplementedError:
-        return False  # An app without a result backend never knows.
+        return PENDING  # An app without a result backend never knows.
+    except UNREADABLE:
+        # Somebody else has written over its result. The claim of its next run knows what is true.
+        logger.error(  # noqa: TRY400 its words may repeat it
+            "the result of task %s cannot be read",
+            task_id,
+            extra={"action": "rescue", "task_id": task_id},
+        )
+        return PENDING

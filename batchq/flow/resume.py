@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from batchq.journal import journal_of
+from redis.exceptions import ResponseError
+
+from batchq.errors import JournalUnreadable
+from batchq.flow.steps import apart
+from batchq.journal import Journal, Receipt, is_rubbish, journal_of
 from batchq.message import publish
+from batchq.points import point
 from batchq.prompt import Lane, Outcome, split_id
 
 if TYPE_CHECKING:
@@ -19,12 +24,21 @@ __all__ = ["answer", "resume"]
 logger = logging.getLogger("batchq.resume")
 
 
-def answer(app: Celery[Any], lane: Lane, outcomes: Sequence[tuple[str, Outcome]]) -> Counter[str]:
+def answer(
+    app: Celery[Any],
+    lane: Lane,
+    outcomes: Sequence[tuple[str, Outcome]],
+    receipts: Mapping[str, Receipt] | None = None,
+) -> Counter[str]:
     """Give prompts (by custom id) their outcomes and send on each task that has all of its own.
 
     Returns how many were ANSWERED or READY, ALREADY answered, and UNKNOWN.
     """
-    words = journal_of(app).answer(lane, outcomes)
+    if outcomes:
+        point("answer.call")
+    words = journal_of(app).answer(lane, outcomes, receipts)
+    if outcomes:
+        point("answer.called")
     ready = [
         custom_id for (custom_id, _), word in zip(outcomes, words, strict=True) if word == "READY"
     ]
@@ -35,11 +49,33 @@ def answer(app: Celery[Any], lane: Lane, outcomes: Sequence[tuple[str, Outcome]]
 def resume(app: Celery[Any], task_ids: Sequence[str]) -> None:
     """Deliver tasks again, with the message they came with."""
     journal = journal_of(app)
-    messages = journal.messages(task_ids)
-    journal.let_go(
-        task_id for task_id, message in zip(task_ids, messages, strict=True) if message is None
-    )
-    publish(app, [message for message in messages if message is not None])
+    messages = _messages(journal, task_ids)
+    journal.let_go(task_id for task_id, message in messages.items() if message is None)
+    known = {task_id: message for task_id, message in messages.items() if message is not None}
+    if known:
+        point("resume.publish")
+    refused = {list(known)[at] for at in publish(app, known.values())}
+    if known:
+        point("resume.published")
+    journal.postpone(refused)
     # If we die before this record, rescue sends them again; a second delivery ends at its claim.
-    journal.sent(task_ids)
-    logger.info("resumed %d tasks", len(task_ids), extra={"action": "resume"})
+    sent = [task_id for task_id in known if task_id not in refused]
+    journal.sent(sent)
+    if sent:
+        point("resume.recorded")
+    logger.info("resumed %d tasks", len(sent), extra={"action": "resume"})
+
+
+def _messages(journal: Journal, task_ids: Sequence[str]) -> dict[str, bytes | None]:
+    """The messages of these tasks, without those that cannot be read: they are tried later."""
+    try:
+        return dict(zip(task_ids, journal.messages(task_ids), strict=True))
+    except (JournalUnreadable, ResponseError) as error:
+        if isinstance(error, ResponseError) and not is_rubbish(error):
+            raise
+    found: dict[str, bytes | None] = {}
+    for task_id in task_ids:
+        with apart(f"the message of task {task_id}", task_id=task_id):
+            journal.postpone([task_id])
+            found[task_id] = journal.messages([task_id])[0]
+    return found

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from batchq.journal import journal_of
+import redis
+
+from batchq.errors import BatchqError
+from batchq.journal import is_full, is_rubbish, journal_of
+from batchq.points import point
 
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["Next", "not_yet", "wake"]
+__all__ = ["Next", "apart", "not_yet", "wake"]
+
+logger = logging.getLogger("batchq.steps")
 
 LONGEST_COUNTDOWN = timedelta(seconds=30)
 """A Redis broker delivers a message twice that is held longer than its visibility timeout, so a
@@ -32,7 +42,9 @@ def wake(app: Celery[Any], step: Next | None) -> None:
     if step is not None:
         seconds = min(max(step.delay, timedelta(0)), LONGEST_COUNTDOWN).total_seconds()
         options: dict[str, Any] = {"countdown": seconds} if seconds else {}
+        point("wake.publish")
         app.tasks[f"batchq.{step.verb}"].apply_async(step.args, **options)
+        point("wake.published")
 
 
 _NEARLY = timedelta(milliseconds=500)
@@ -42,3 +54,30 @@ def not_yet(app: Celery[Any], batch_id: str) -> timedelta | None:
     """How long a step on a batch is still to wait, where its message came before its time."""
     early = journal_of(app).due_in(batch_id)
     return early if early > _NEARLY else None
+
+
+_RUBBISH = (
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError),
+    *(zlib.error, BatchqError, redis.ResponseError),
+)
+
+
+@contextmanager
+def apart(what: str, **ids: str) -> Generator[None]:
+    """One item of many: where what is written of it is rubbish, it is logged, and the others go on.
+
+    So it is where Redis has no memory for it. A Redis or a broker that is away concerns all of
+    them, and is raised. ``ids`` go into the log with it.
+    """
+    try:
+        yield
+    except _RUBBISH as error:
+        if isinstance(error, redis.ResponseError) and not (is_rubbish(error) or is_full(error)):
+            raise
+        # The class of an error only, unless it is ours: words may repeat what was found there.
+        words = f": {error}" if isinstance(error, BatchqError) else ""
+        logger.error(  # noqa: TRY400 likewise
+            "%s is left out (%s%s)",
+            *(what, type(error).__name__, words),
+            extra={"action": "leave-out", **ids},
+        )

@@ -3,10 +3,11 @@
 --       counters,
 --       then for each prompt: its lane, its lane's totals
 -- ARGV: 1 token, 2 task id, 3 the task's message, 4 time to live in ms, 5 the number of its next
---       call,
+--       call, 6 its name,
 --       then for each prompt: number, custom id, lane name, body, JSON record, bytes, tokens,
 --       inputs
--- Returns: CAPTURED, ALREADY (this run has written before) or LOST (another run took over)
+-- Returns: CAPTURED, ALREADY (this run has written before), LOST (another run took over) or
+--          REVOKED (its task was revoked while it ran: nothing is written)
 local task, bodies, lease = KEYS[1], KEYS[2], KEYS[3]
 local token, task_id = ARGV[1], ARGV[2]
 
@@ -18,11 +19,23 @@ if redis.call("HGET", task, "run") ~= token then
   end
   return "LOST"
 end
+if redis.call("HGET", task, "revoked") then
+  return "REVOKED"
+end
+
+-- A key of a wrong type ends this here, before anything is written.
+redis.call("HLEN", bodies)
+redis.call("ZCARD", KEYS[4])
+redis.call("ZCARD", KEYS[5])
+redis.call("SCARD", KEYS[6])
+for at = 8, #KEYS, 2 do
+  redis.call("ZCARD", KEYS[at])
+end
 
 local time = redis.call("TIME")
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local asked = 0
-for at = 6, #ARGV, 8 do
+for at = 7, #ARGV, 8 do
   local number, custom_id, lane_name = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local lane, totals = KEYS[8 + 2 * asked], KEYS[9 + 2 * asked]
   redis.call("HSET", bodies, number, ARGV[at + 3])
@@ -31,19 +44,20 @@ for at = 6, #ARGV, 8 do
     number .. ":tokens", ARGV[at + 6], number .. ":inputs", ARGV[at + 7],
     number .. ":attempts", 0, number .. ":place", "lane")
   redis.call("ZADD", lane, now, custom_id)
-  redis.call("HINCRBY", totals, "bytes", ARGV[at + 5])
-  redis.call("HINCRBY", totals, "tokens", ARGV[at + 6])
+  -- Sums that somebody has spoiled stop nobody: they are gone with the lane's last prompt.
+  redis.pcall("HINCRBY", totals, "bytes", ARGV[at + 5])
+  redis.pcall("HINCRBY", totals, "tokens", ARGV[at + 6])
   redis.call("SADD", KEYS[6], lane_name)
   asked = asked + 1
 end
 
-redis.call("HSET", task, "message", ARGV[3], "calls", ARGV[5], "waiting", asked,
+redis.call("HSET", task, "message", ARGV[3], "calls", ARGV[5], "name", ARGV[6], "waiting", asked,
   "captured_by", token)
 redis.call("PEXPIRE", task, ARGV[4])
 redis.call("PEXPIRE", bodies, ARGV[4])
 redis.call("ZADD", KEYS[4], now, task_id)
 redis.call("ZREM", KEYS[5], task_id)
-redis.call("HINCRBY", KEYS[7], "captured", asked)
-redis.call("HDEL", task, "run", "sends")
+redis.pcall("HINCRBY", KEYS[7], "captured", asked)
+redis.call("HDEL", task, "run", "sends", "sent_for", "crashes")
 redis.call("DEL", lease)
 return "CAPTURED"

@@ -11,8 +11,8 @@ for index = 5, #KEYS, 2 do
   local number, custom_id = ARGV[at], ARGV[at + 1]
   local size = redis.call("HMGET", task, number .. ":bytes", number .. ":tokens")
   if redis.call("ZREM", KEYS[index], custom_id) == 1 then
-    redis.call("HINCRBY", KEYS[index + 1], "bytes", -(size[1] or 0))
-    redis.call("HINCRBY", KEYS[index + 1], "tokens", -(size[2] or 0))
+    redis.pcall("HINCRBY", KEYS[index + 1], "bytes", -(tonumber(size[1]) or 0))
+    redis.pcall("HINCRBY", KEYS[index + 1], "tokens", -(tonumber(size[2]) or 0))
     if redis.call("ZCARD", KEYS[index]) == 0 then
       redis.call("DEL", KEYS[index + 1])
     end

@@ -5,26 +5,30 @@
 --       then for each prompt: custom id, number
 -- Returns: a word for each prompt: REQUEUED, EXHAUSTED (it has no attempt left: answer it with an
 --       error),
---          or ELSEWHERE (it is answered, or not in this batch any more)
+--          ELSEWHERE (it is answered, or not in this batch any more)
+--          or BROKEN (its task's key is none of ours)
 local lane, totals = KEYS[1], KEYS[2]
 local place = "batch:" .. ARGV[1]
 local words = {}
 for index = 4, #KEYS do
   local task = KEYS[index]
   local custom_id, number = ARGV[6 + 2 * (index - 4)], ARGV[7 + 2 * (index - 4)]
-  local prompt = redis.call("HMGET", task, number .. ":place", number .. ":attempts",
+  local prompt = redis.pcall("HMGET", task, number .. ":place", number .. ":attempts",
     number .. ":at", number .. ":bytes", number .. ":tokens")
-  if prompt[1] ~= place then
+  if prompt.err then
+    words[#words + 1] = "BROKEN"
+  elseif prompt[1] ~= place then
     words[#words + 1] = "ELSEWHERE"
-  elseif prompt[2] + ARGV[3] >= tonumber(ARGV[4]) then
+  elseif (tonumber(prompt[2]) or 0) + ARGV[3] >= tonumber(ARGV[4]) then
     words[#words + 1] = "EXHAUSTED"
   else
-    redis.call("HINCRBY", task, number .. ":attempts", ARGV[3])
-    redis.call("HSET", task, number .. ":place", "lane")
+    -- First a write that a full Redis takes: it then takes the others too.
     redis.call("PEXPIRE", task, ARGV[5])
-    redis.call("ZADD", lane, prompt[3], custom_id)
-    redis.call("HINCRBY", totals, "bytes", prompt[4])
-    redis.call("HINCRBY", totals, "tokens", prompt[5])
+    redis.pcall("HINCRBY", task, number .. ":attempts", ARGV[3])
+    redis.call("HSET", task, number .. ":place", "lane")
+    redis.call("ZADD", lane, tonumber(prompt[3]) or 0, custom_id)
+    redis.pcall("HINCRBY", totals, "bytes", tonumber(prompt[4]) or 0)
+    redis.pcall("HINCRBY", totals, "tokens", tonumber(prompt[5]) or 0)
     redis.call("SADD", KEYS[3], ARGV[2])
     words[#words + 1] = "REQUEUED"
   end

@@ -1,16 +1,20 @@
 -- Prompts leave their lane for a batch, in order, as far as the batch's limits allow.
 -- KEYS: 1 lane, 2 lane's totals, 3 lanes, 4 batch hash, 5 batch's prompts, 6 open batches,
---       then the task hash of each candidate
+--       7 the journal's names, then the task hash of each candidate
 -- ARGV: 1 batch id, 2 lane name, 3 max lines, 4 max bytes, 5 max inputs, 6 max tokens,
---       7 time to live in ms, 8 whether nothing else is queued (1 or 0),
+--       7 time to live in ms, 8 whether nothing else is queued (1 or 0), 9 the journal's name,
 --       then for each candidate: custom id, number
--- Returns: {prompts moved, FULL or MORE}
+-- Returns: {prompts moved, FULL or MORE, the custom ids of candidates that are damaged}
+if redis.call("HGET", KEYS[7], "id") ~= ARGV[9] then
+  -- It was emptied a moment ago: first the provider is looked through for what is lost.
+  return { 0, "FULL", {} }
+end
 local lane, totals, batch, prompts = KEYS[1], KEYS[2], KEYS[4], KEYS[5]
 local batch_id = ARGV[1]
 local under_way = redis.call("HMGET", batch, "state", "upload_intent_at")
 if under_way[1] and (under_way[1] ~= "sealed" or tonumber(under_way[2] or 0) > 0) then
   -- Whoever filled it was held up, and another has taken it from there: its file is written.
-  return { 0, "FULL" }
+  return { 0, "FULL", {} }
 end
 local limits = { tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]) }
 local sums = redis.call("HMGET", batch, "lines", "bytes", "inputs", "tokens")
@@ -20,22 +24,40 @@ end
 
 local time = redis.call("TIME")
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local moved, word = 0, "MORE"
-for index = 7, #KEYS do
-  local custom_id, number = ARGV[9 + 2 * (index - 7)], ARGV[10 + 2 * (index - 7)]
+local moved, word, damaged = 0, "MORE", {}
+
+-- A prompt whose size is not known any more takes an equal share of the totals with it; else the
+-- lane would look larger than it is until it was empty, and be flushed too early.
+local function leave_with_a_share(custom_id)
+  local left = redis.call("ZCARD", lane)
+  for _, what in ipairs({ "bytes", "tokens" }) do
+    local total = redis.pcall("HGET", totals, what)
+    local share = type(total) == "string" and math.floor((tonumber(total) or 0) / left) or 0
+    redis.pcall("HINCRBY", totals, what, -share)
+  end
+  redis.call("ZREM", lane, custom_id)
+end
+
+for index = 8, #KEYS do
+  local custom_id, number = ARGV[10 + 2 * (index - 8)], ARGV[11 + 2 * (index - 8)]
   if redis.call("ZSCORE", lane, custom_id) then
-    local size = redis.call("HMGET", KEYS[index], number .. ":bytes", number .. ":inputs",
+    local size = redis.pcall("HMGET", KEYS[index], number .. ":bytes", number .. ":inputs",
       number .. ":tokens", number .. ":place")
-    if not size[1] then
+    local bytes, inputs, tokens = tonumber(size[1]), tonumber(size[2]), tonumber(size[3])
+    if size.err or size[1] and not (bytes and inputs and tokens) then
+      -- Somebody else has written there. In the middle of a batch is no place to fail.
+      leave_with_a_share(custom_id)
+      damaged[#damaged + 1] = custom_id
+    elseif not size[1] then
       -- The journal is gone (its task was forgotten): nobody waits for this answer.
-      redis.call("ZREM", lane, custom_id)
+      leave_with_a_share(custom_id)
     elseif size[4] ~= "lane" then
       -- It was answered behind this lane's back: what has an outcome is not asked again.
       redis.call("ZREM", lane, custom_id)
-      redis.call("HINCRBY", totals, "bytes", -size[1])
-      redis.call("HINCRBY", totals, "tokens", -size[3])
+      redis.pcall("HINCRBY", totals, "bytes", -bytes)
+      redis.pcall("HINCRBY", totals, "tokens", -tokens)
     else
-      local next_sums = { sums[1] + 1, sums[2] + size[1], sums[3] + size[2], sums[4] + size[3] }
+      local next_sums = { sums[1] + 1, sums[2] + bytes, sums[3] + inputs, sums[4] + tokens }
       local fits = true
       for i = 1, 4 do
         -- The first prompt of a batch goes: what can never fit was refused at capture. With
@@ -51,8 +73,8 @@ for index = 7, #KEYS do
       sums = next_sums
       moved = moved + 1
       redis.call("ZREM", lane, custom_id)
-      redis.call("HINCRBY", totals, "bytes", -size[1])
-      redis.call("HINCRBY", totals, "tokens", -size[3])
+      redis.pcall("HINCRBY", totals, "bytes", -bytes)
+      redis.pcall("HINCRBY", totals, "tokens", -tokens)
       redis.call("HSET", KEYS[index], number .. ":place", "batch:" .. batch_id)
       redis.call("ZADD", prompts, sums[1], custom_id)
     end
@@ -73,4 +95,4 @@ if moved > 0 then
   redis.call("PEXPIRE", prompts, ARGV[7])
   redis.call("ZADD", KEYS[6], now, batch_id)
 end
-return { moved, word }
+return { moved, word, damaged }

@@ -8,8 +8,15 @@ local open = 0
 for index = 2, #KEYS do
   local task_id = ARGV[index - 1]
   if redis.call("ZSCORE", KEYS[1], task_id) then
+    -- First a write that a full Redis takes: it then takes the others too.
+    redis.call("ZREM", KEYS[1], task_id)
     redis.call("ZADD", KEYS[1], now, task_id)
     redis.call("HINCRBY", KEYS[index], "sends", 1)
+    local run = redis.call("HGET", KEYS[index], "run")
+    if run then
+      -- For this dead run a message is on its way now: it may wait in a long queue.
+      redis.call("HSET", KEYS[index], "sent_for", run)
+    end
     open = open + 1
   end
 end

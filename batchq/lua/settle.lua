@@ -5,24 +5,41 @@
 --       then the numbers of the answers that the retry is to ask again
 -- Returns: SETTLED or LOST (another run took over)
 local task, bodies, lease = KEYS[1], KEYS[2], KEYS[3]
+local looked_at = { record = true, at = true, attempts = true, receipt = true }
 if redis.call("HGET", task, "run") ~= ARGV[1] then
   return "LOST"
 end
 
 local known = redis.call("HMGET", task, "nesting", "retries", "next")
 if ARGV[4] == "1" and not known[3] then
-  -- What is left is the mark that refuses a second delivery.
+  -- What is left is the mark that refuses a second delivery, and for people to look at, which
+  -- calls there were: without what they asked, and what came back.
+  local all, kept = redis.call("HGETALL", task), {}
+  for at = 1, #all, 2 do
+    if all[at] == "name" then
+      kept[#kept + 1] = { all[at], all[at + 1] }
+    elseif looked_at[all[at]:match("^%d+:(%a+)$")] then
+      kept[#kept + 1] = { "was:" .. all[at], all[at + 1] }
+    end
+  end
   redis.call("DEL", task, bodies)
   redis.call("HSET", task, "nesting", known[1], "retries", known[2])
+  for _, field in ipairs(kept) do
+    redis.call("HSET", task, field[1], field[2])
+  end
 else
   for at = 6, #ARGV do
     local number = ARGV[at]
     redis.call("HDEL", bodies, number)
     redis.call("HDEL", task, number .. ":record", number .. ":at", number .. ":bytes",
       number .. ":tokens", number .. ":inputs", number .. ":attempts", number .. ":place",
-      number .. ":outcome")
+      number .. ":outcome", number .. ":receipt")
   end
-  redis.call("HDEL", task, "message", "run")
+  redis.call("HDEL", task, "message", "run", "sent_for")
+  if redis.call("HEXISTS", task, "dead") == 0 then
+    -- It ended in order. What came before was not the body's doing, or is over.
+    redis.call("HDEL", task, "crashes")
+  end
   redis.call("PEXPIRE", bodies, ARGV[5])
 end
 redis.call("HSET", task, "done", ARGV[3])

@@ -9,20 +9,24 @@ from celery import Celery
 
 import batchq
 
+FAST = {
+    "broker_connection_retry_on_startup": True,
+    "worker_prefetch_multiplier": 1,
+    "batchq_flush_after": 0,
+    "batchq_tick": 0.3,
+    "batchq_poll_first": 0.2,
+    "batchq_poll_longest": 1,
+    "batchq_create_grace": 1,
+    "batchq_files_grace": 2,
+}
+
 
 def make_app(name: str, **settings: Any) -> Celery[Any]:
     app: Celery[Any] = Celery(name, set_as_current=False)
     app.conf.update(
+        FAST,
         broker_url=os.environ["REDIS_URL"],
         result_backend=os.environ["REDIS_URL"],
-        broker_connection_retry_on_startup=True,
-        worker_prefetch_multiplier=1,
-        batchq_flush_after=0,
-        batchq_tick=0.3,
-        batchq_poll_first=0.2,
-        batchq_poll_longest=1,
-        batchq_create_grace=1,
-        batchq_files_grace=2,
     )
     app.conf.update(settings)
     return batchq.install(app)

@@ -24,7 +24,6 @@ app = make_app(
     batchq_poll_first=0.1,
     batchq_poll_longest=0.3,
     batchq_lease=2,
-    batchq_batch_lease=3,
     batchq_batch_deadline=4,
     batchq_files_grace=1,
     batchq_create_grace=1.5,
@@ -47,6 +46,26 @@ def say(text: str) -> dict[str, Any]:
         kind = type(error).__name__
         return {"error": kind, "status": error.status_code, "code": error.code}
     return {"answer": completion.choices[0].message.content}
+
+
+@app.task
+def tally(_: object) -> None:
+    """Linked to a task, it counts how often that one ended."""
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as keys:
+        keys.incr("tally")
+
+
+@app.task
+@batched_llm_task
+def late(text: str) -> str | None:
+    """Before it asks, wait as long as the key ``hold`` is there."""
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as keys:
+        keys.incr("held")
+        wait_until(lambda: not keys.exists("hold"), description="it may go on")
+    completion = client.chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": text}]
+    )
+    return completion.choices[0].message.content
 
 
 @app.task

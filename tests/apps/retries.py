@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import redis
 from celery import Task
+from celery.exceptions import Reject
+from kombu.exceptions import OperationalError
 from openai import BadRequestError, OpenAI
 from pydantic import BaseModel
 
@@ -135,6 +137,16 @@ def retries_itself(self: AnyTask, text: str, kind: str) -> str:
     if count(self, "tries") == 1:
         errors = {"bad": ValueError("bad"), "down": DatabaseDown("down"), "": None}
         raise self.retry(exc=errors[kind], countdown=0)
+    return answer
+
+
+@app.task(bind=True)
+@batched_llm_task
+def loses_its_retry(self: AnyTask, text: str) -> str:
+    """As where the broker is away at the moment of a retry: ``self.retry`` then raises this."""
+    answer = ask(text)
+    if count(self, "tries") == 1:
+        raise Reject(OperationalError("Connection refused."), requeue=False)
     return answer
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from batchq.journal.lost import KNOWN_EPOCHS
 from tests.capture.bench import Bench
 from tests.harness import Emulator, Server
 
@@ -19,6 +20,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def server(_server: Server) -> Server:
     """An empty Valkey server. Benches subscribe to no results, so none are left to collect."""
     _server.client.flushall()
+    # To this process it is a new Redis, and not one that has lost its journal.
+    KNOWN_EPOCHS.clear()
     return _server
 
 

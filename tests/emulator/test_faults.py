@@ -1,6 +1,7 @@
 """Every fault of the catalogue, by name: what a client sees, and that it is counted."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from batchq.emulator import running
 from batchq.emulator.catalogue import CATALOGUE
 from tests.emulator.support import HOUR, Desk, desk, line, lines, wait_until
+from tests.emulator.test_webhooks import listening
+from tests.webhooks import SECRET
 
 
 def test_every_fault_has_its_test() -> None:
@@ -188,6 +191,15 @@ def test_content_cut(api: Desk, share: float) -> None:
     assert api.emulator.fired("content_cut") == 1
 
 
+def test_content_garbled(api: Desk) -> None:
+    file = api.upload(b"hello, world")
+    api.emulator.fault("content_garbled")
+    garbled = api.raw(file.id)
+    assert len(garbled) == 12
+    assert garbled != b"hello, world"
+    assert api.raw(file.id) == b"hello, world"
+
+
 def test_live_429(api: Desk) -> None:
     api.emulator.fault("live_429", retry_after=9)
     with pytest.raises(openai.RateLimitError) as limited:
@@ -313,6 +325,14 @@ def test_invalid_line(api: Desk) -> None:
     error = _error(api.run(lines(5)))
     assert (error["code"], error["line"]) == ("invalid_json_line", 3)
     assert api.emulator.fired("invalid_line") == 1
+
+
+def test_invalid_line__without_its_number(api: Desk) -> None:
+    api.emulator.fault("invalid_line", custom_id="line-2", numbered=False)
+    for _ in range(2):
+        error = _error(api.run(lines(5)))
+        assert (error["code"], error["line"]) == ("invalid_json_line", None)
+    assert api.run(lines(2)).status == "completed", "as long as the marked line is in the file"
 
 
 def test_invalid_line__waits_for_its_line(api: Desk) -> None:
@@ -562,6 +582,15 @@ def test_conflicting_duplicate(api: Desk) -> None:
     assert api.emulator.fired("conflicting_duplicate") == 1
 
 
+def test_conflicting_duplicate_in_one_file(api: Desk) -> None:
+    api.emulator.fault("conflicting_duplicate", status=400, in_output=True)
+    done = api.run(lines(2))
+    assert done.error_file_id is None
+    assert sorted(api.ids(done.output_file_id)) == ["line-0", "line-0", "line-1"]
+    rows = [row for row in api.rows(done.output_file_id) if row["custom_id"] == "line-0"]
+    assert sorted(row["response"]["status_code"] for row in rows) == [200, 400]
+
+
 def test_corrupt_row(api: Desk) -> None:
     api.emulator.fault("corrupt_row")
     done = api.run(lines(3))
@@ -776,3 +805,66 @@ def test_faults_come_from_the_command_line() -> None:
 def test_an_unknown_fault_on_the_command_line_ends_the_emulator() -> None:
     with pytest.raises(RuntimeError, match="did not start"), running(faults="lunch"):
         pass
+
+
+# Webhooks
+
+
+def test_webhook_lost(api: Desk) -> None:
+    with listening() as ear:
+        api.emulator.webhook(ear.url, secret=SECRET)
+        api.emulator.fault("webhook_lost")
+        lost = api.run(lines(1))
+        told = api.run(lines(1))
+        ear.hear()
+        expected = [(lost.id, []), (told.id, [200])]
+        # It is heard before its answer is noted.
+        wait_until(
+            lambda: (
+                [(one["batch"], one["answers"]) for one in api.emulator.deliveries()] == expected
+            ),
+            description="one was answered, and the other never sent",
+        )
+        assert api.emulator.fired("webhook_lost") == 1
+
+
+def test_webhook_twice(api: Desk) -> None:
+    with listening() as ear:
+        api.emulator.webhook(ear.url, secret=SECRET)
+        api.emulator.fault("webhook_twice")
+        api.run(lines(1))
+        one, other = ear.hear(2)
+        assert one[1]["Webhook-Id"] == other[1]["Webhook-Id"]
+        assert api.emulator.fired("webhook_twice") == 1
+
+
+def test_webhook_late(api: Desk) -> None:
+    with listening() as ear:
+        api.emulator.webhook(ear.url, secret=SECRET)
+        api.emulator.fault("webhook_late", seconds=0.5)
+        done = api.run(lines(1))
+        assert done.completed_at is not None
+        ear.hear()
+        assert time.time() - done.completed_at >= 0.5
+        assert api.emulator.fired("webhook_late") == 1
+
+
+@pytest.mark.parametrize("seconds", [301, 4000])
+def test_webhook_stale(api: Desk, seconds: int) -> None:
+    with listening() as ear:
+        api.emulator.webhook(ear.url, secret=SECRET)
+        api.emulator.fault("webhook_stale", seconds=seconds)
+        api.run(lines(1))
+        with pytest.raises(openai.InvalidWebhookSignatureError, match="too old"):
+            api.client.webhooks.unwrap(*ear.hear()[0], secret=SECRET)
+        assert api.emulator.fired("webhook_stale") == 1
+
+
+def test_webhook_forged(api: Desk) -> None:
+    with listening() as ear:
+        api.emulator.webhook(ear.url, secret=SECRET)
+        api.emulator.fault("webhook_forged")
+        api.run(lines(1))
+        with pytest.raises(openai.InvalidWebhookSignatureError, match="does not match"):
+            api.client.webhooks.unwrap(*ear.hear()[0], secret=SECRET)
+        assert api.emulator.fired("webhook_forged") == 1

@@ -4,6 +4,7 @@ from batchq.emulator.catalogue import CATALOGUE
 from batchq.emulator.handlers.base import Handler
 from batchq.emulator.problems import Refusal, missing
 from batchq.emulator.shapes import is_integer
+from batchq.emulator.webhooks import is_secret
 
 
 class Health(Handler):
@@ -62,6 +63,27 @@ class ClockControl(Handler):
         if not (is_integer(seconds) or isinstance(seconds, float)) or seconds < 0:
             raise Refusal(400, "'advance' is a number of seconds, and time only goes forward.")
         self.service.advance(seconds)
+        self.get()
+
+
+class WebhookControl(Handler):
+    def get(self) -> None:
+        webhooks = self.service.webhooks
+        sent = [delivery.view() for delivery in webhooks.deliveries]
+        self.say({"url": webhooks.url, "deliveries": sent})
+
+    def put(self) -> None:
+        body = self.json_body()
+        for name in ("url", "secret"):
+            if not isinstance(body.get(name), str) or not body[name]:
+                raise missing(name)
+        if not is_secret(body["secret"]):
+            raise Refusal(400, "'secret' is base64 behind whsec_, or any other text.")
+        self.service.webhooks.aim(body["url"], body["secret"])
+        self.get()
+
+    def delete(self) -> None:
+        self.service.webhooks.aim(None, "")
         self.get()
 
 

@@ -205,9 +205,10 @@ class Content(OneFileHandler):
             raise no_such_file(file_id)
         file = self.find(file_id)
         cut = fire("content_cut")
-        await self._stream(file, until=None if cut is None else int(file.bytes * cut["at"]))
+        until = None if cut is None else int(file.bytes * cut["at"])
+        await self._stream(file, until=until, garbled=fire("content_garbled") is not None)
 
-    async def _stream(self, file: StoredFile, *, until: int | None) -> None:
+    async def _stream(self, file: StoredFile, *, until: int | None, garbled: bool) -> None:
         """The bytes in pieces, as fast as the client takes them."""
         self.set_header("content-type", "application/octet-stream")
         self.set_header("content-length", str(file.bytes))
@@ -216,7 +217,8 @@ class Content(OneFileHandler):
             while left > 0:
                 chunk = source.read(min(CHUNK, left))
                 left -= len(chunk)
-                self.send(chunk)
+                self.send(bytes(byte ^ 255 for byte in chunk[:9]) + chunk[9:] if garbled else chunk)
+                garbled = False
                 await self.flush()
         if until is not None:
             await self.flush()

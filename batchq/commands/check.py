@@ -1,0 +1,224 @@
+"""`check`: is it set up well, and what will go wrong within a day?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from datetime import timedelta
+from typing import Any, cast
+
+import click
+import redis
+from kombu.exceptions import OperationalError
+
+from batchq.codec import codec_of
+from batchq.commands.checkup import Check, Look, Results, Seen, examine
+from batchq.commands.terminal import Exit, Terminal, cell, command, many
+from batchq.config import PREFIX, Settings, settings, sources
+from batchq.errors import ConfigurationError, ProviderError, ProviderUnauthorized
+from batchq.events import span
+from batchq.journal import Journal, journal_of, ping
+from batchq.lifecycle import cost_under_way, is_stuck, ought_to_go
+from batchq.provider import provider_for
+from batchq.seams import result_keys
+from batchq.status import Status, status
+
+__all__ = ["check"]
+
+_LOOK_BACK = timedelta(hours=6)
+
+
+@command(needs="app")
+@click.option(
+    "--skip",
+    type=click.Choice(["workers", "provider"]),
+    multiple=True,
+    help="Do not ask the workers, or the provider.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    help="Seconds that workers have to answer.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["problem", "warning"]),
+    default="warning",
+    show_default=True,
+    help="From which level on to end with 1.",
+)
+def check(to: Terminal, *, skip: tuple[str, ...], timeout: float, fail_on: str) -> Exit:
+    """Is it set up well, and what will go wrong within a day?
+
+    Looks at settings, Redis, beat, workers, Celery's own settings and the provider. Each
+    account is asked for its newest batch, which costs nothing. Ends with 1 where there is a
+    warning or a problem, with 3 where Redis is away.
+    """
+    try:
+        config = settings(to.app)
+    except ConfigurationError as error:
+        wrong = Check(about="settings", level="problem", what=str(error), do="set it right")
+        _give(to, None, [wrong])
+        return Exit.PROBLEM
+    to.app.finalize()
+    steps = [step for name, step in _STEPS.items() if name not in skip]
+    seen = _at_rest(to.app, config)
+    with to.progress(len(steps), "check") as done:
+        for step in steps:
+            seen = step(to.app, seen, timeout)
+            done(1)
+    found = examine(seen)
+    _give(to, _settings(to.app, config), found)
+    if seen.redis_error:
+        return Exit.AWAY
+    failing = {"problem"} if fail_on == "problem" else {"problem", "warning"}
+    return Exit.PROBLEM if any(one.level in failing for one in found) else Exit.FINE
+
+
+# To look
+
+
+def _at_rest(app: Any, config: Settings) -> Seen:
+    """What can be seen without asking anybody."""
+    return Seen(
+        settings=config,
+        conf=app.conf,
+        schedule=app.conf.beat_schedule,
+        results=_results(app),
+        broker=app.connection_for_write().transport_cls,
+        key_error=_key_error(config),
+    )
+
+
+def _results(app: Any) -> Results | None:
+    keys = result_keys(app)
+    if keys is None:
+        return None
+    kept = keys.lasting[0] if keys.in_redis else int(app.backend.expires or 0)
+    asks_every = float(app.conf.result_chord_retry_interval)
+    return Results(
+        in_redis=keys.in_redis, expire=kept, chords_expire=keys.lasting[1], asks_every=asks_every
+    )
+
+
+def _key_error(config: Settings) -> str:
+    try:
+        codec_of(config)
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+def _at_journal(app: Any, seen: Seen, _timeout: float) -> Seen:
+    journal = journal_of(app)
+    try:
+        ping(app)
+        samples = tuple(journal.samples(_LOOK_BACK))
+        found = status(app)
+        return replace(
+            seen,
+            status=found,
+            facts=journal.facts(),
+            samples=samples,
+            stuck=_stuck(journal, found, seen.settings),
+            spent=journal.day().cost + cost_under_way(found.batches, journal.lane_sums()),
+        )
+    except redis.RedisError as error:
+        return replace(seen, redis_error=str(error) or type(error).__name__)
+
+
+def _stuck(journal: Journal, found: Status, config: Settings) -> tuple[str, ...]:
+    return tuple(
+        one.lane.name
+        for one in found.lanes
+        if ought_to_go(one, config) and is_stuck(journal.at_head(one.lane), config)
+    )
+
+
+def _at_workers(app: Any, seen: Seen, timeout: float) -> Seen:
+    try:
+        told = app.control.inspect(timeout=timeout).active_queues()
+    except (OperationalError, redis.RedisError, OSError) as error:
+        return replace(seen, workers_error=f"{type(error).__name__}: {error}")
+    queues_of = cast("dict[str, list[dict[str, Any]]]", told or {})
+    consumers = {
+        worker: frozenset(str(queue.get("name")) for queue in queues)
+        for worker, queues in queues_of.items()
+    }
+    return replace(seen, consumers=consumers)
+
+
+def _at_provider(_app: Any, seen: Seen, _timeout: float) -> Seen:
+    config = seen.settings
+    return replace(seen, providers={name: _look(config, name) for name in config.accounts})
+
+
+def _look(config: Settings, name: str) -> Look:
+    try:
+        return Look(ahead=provider_for(config, name).look())
+    except ProviderUnauthorized as error:
+        # Without its words: they may show a piece of the key.
+        return Look(error=f"its key is refused ({error.status_code})")
+    except (ProviderError, ConfigurationError) as error:
+        return Look(error=str(error))
+
+
+_STEPS: Mapping[str, Callable[[Any, Seen, float], Seen]] = {
+    "redis": _at_journal,
+    "workers": _at_workers,
+    "provider": _at_provider,
+}
+
+
+# To tell
+
+
+def _settings(app: Any, config: Settings) -> list[tuple[str, Any, str]]:
+    where, values = sources(app), config.model_dump()
+    return [(PREFIX + name, values[name], where[name]) for name in Settings.model_fields]
+
+
+def _give(to: Terminal, known: list[tuple[str, Any, str]] | None, found: list[Check]) -> None:
+    counts = {level: sum(one.level == level for one in found) for level in ("problem", "warning")}
+    if to.as_json:
+        shape = [
+            {"setting": name, "value": value, "source": source}
+            for name, value, source in known or []
+        ]
+        checks = [asdict(one) | {"do": one.do or None} for one in found]
+        to.give(
+            {
+                "settings": shape,
+                "checks": checks,
+                "problems": counts["problem"],
+                "warnings": counts["warning"],
+            }
+        )
+        return
+    if known is not None:
+        to.show(["SETTING", "VALUE", "FROM"], ([n, _shown(v), s] for n, v, s in known))
+        to.say()
+    width = max(len(one.about) for one in found)
+    for one in found:
+        level = click.style(f"{one.level:8}", fg=_COLORS[one.level])
+        to.say(f"{level} {one.about:{width}}  {cell(one.what)}")
+        if one.do:
+            to.say(f"{'':8} {'':{width}}    {cell(one.do)}")
+    to.say()
+    to.say(f"{many(counts['problem'], 'problem')}, {many(counts['warning'], 'warning')}")
+
+
+_COLORS = {"problem": "red", "warning": "yellow", "info": None, "ok": "green"}
+
+
+def _shown(value: object) -> object:
+    match value:
+        case timedelta():
+            whole = value >= timedelta(seconds=1) or not value
+            return span(value) if whole else f"{value.total_seconds():g} s"
+        case dict() | list():
+            return ", ".join(map(str, cast("list[object]", value)))
+        case _:
+            return value

@@ -1,0 +1,457 @@
+"""What is wrong with a set-up, or will be within a day: pure rules over what was seen of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from batchq.commands.terminal import many
+from batchq.events import span
+from batchq.flow.steps import LONGEST_COUNTDOWN
+from batchq.lifecycle import budget_reached, longest_wait
+from batchq.prices import dollars
+from batchq.standin import MISSED
+
+if TYPE_CHECKING:
+    from batchq.config import Settings
+    from batchq.health import Facts, Finding
+    from batchq.journal import Sample
+    from batchq.status import Status
+
+__all__ = ["Check", "Look", "Results", "Seen", "examine", "full_after"]
+
+Level = Literal["ok", "info", "warning", "problem"]
+
+_DAY = timedelta(days=1)
+_THREE_DAYS = timedelta(days=3)
+_TICKS_OF_A_WALK = 12
+"""What Celery keeps is prolonged in a quarter of its life, and a walk needs a few ticks."""
+
+_LONG_STEP = timedelta(minutes=5)
+"""What the longest step takes with a full batch on a slow line, and some."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at: ``about`` what, what was seen, and what to ``do`` about it."""
+
+    about: str
+    level: Level
+    what: str
+    do: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """Where Celery keeps results. Seconds; 0 where they have no end."""
+
+    in_redis: bool
+    expire: int
+    chords_expire: int
+    asks_every: float
+    """How often Celery asks whether a chord is done, where results are not in Redis."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What became of a call to a provider account: what went wrong, or how far ahead we are."""
+
+    error: str = ""
+    ahead: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was seen of a set-up. None where nobody has looked."""
+
+    settings: Settings
+    conf: Mapping[str, Any]
+    """Celery's own settings."""
+    schedule: Mapping[str, Any]
+    """Beat's entries."""
+    results: Results | None
+    broker: str
+    """The kind of the broker: ``redis``, ``amqp`` and so on."""
+    key_error: str = ""
+    """What is wrong with the keys of the encryption."""
+    redis_error: str = ""
+    status: Status | None = None
+    facts: Facts | None = None
+    samples: tuple[Sample, ...] = ()
+    stuck: tuple[str, ...] = ()
+    """Lanes that ought to have gone."""
+    spent: int = 0
+    """Nano-dollars: what today cost so far, and may cost with what is under way."""
+    consumers: Mapping[str, frozenset[str]] | None = None
+    """The Celery queues that each worker takes from."""
+    workers_error: str = ""
+    providers: Mapping[str, Look] | None = None
+
+
+def examine(seen: Seen) -> list[Check]:
+    """All that was looked at, in the order in which one would; what is well has a line too."""
+    found: list[Check] = []
+    for about, fine, rule in _RULES:
+        told = list(rule(seen))
+        if not any(level in {"warning", "problem"} for level, _, _ in told) and _was_seen(
+            seen, about
+        ):
+            told.insert(0, ("ok", fine, ""))
+        found += [Check(about=about, level=level, what=what, do=do) for level, what, do in told]
+    return found
+
+
+Told = tuple[Level, str, str]
+"""How bad it is, what it is, what to do."""
+
+
+def _was_seen(seen: Seen, about: str) -> bool:
+    needed: Mapping[str, object] = {
+        "workers": seen.consumers,
+        "provider": seen.providers,
+        **dict.fromkeys(("redis", "memory", "beat", "lanes", "budget", "tasks"), seen.status),
+    }
+    return needed.get(about, seen) is not None
+
+
+# Redis
+
+
+def _redis(seen: Seen) -> Iterator[Told]:
+    if seen.redis_error:
+        what = f"Redis {seen.settings.shown_redis_url} cannot be used: {seen.redis_error}"
+        yield "problem", what, "start it, or say in batchq_redis_url where it is"
+    if seen.status is not None:
+        yield from map(_of_finding, seen.status.findings)
+
+
+def _of_finding(finding: Finding) -> Told:
+    # One that is allowed all the same is a warning at its start too.
+    level: Level = "problem" if finding.level == "unsafe" else finding.level
+    return level, finding.what, finding.do
+
+
+def _memory(seen: Seen) -> Iterator[Told]:
+    if seen.facts is None or seen.status is None:
+        return
+    info = seen.facts.info
+    used, most = (_whole(info.get(name)) for name in ("used_memory", "maxmemory"))
+    limit = most or _whole(info.get("total_system_memory"))
+    left = full_after(seen.samples, used=used, limit=limit, each=_size_of_one(seen.status))
+    if left is not None and left < _DAY:
+        which = "maxmemory" if most else "the memory of its machine"
+        what = f"at the pace of the last hours, {which} ({limit:,} bytes) is full in {span(left)}"
+        yield "warning", what, "raise maxmemory, flush more often, or hold back who asks"
+
+
+def _size_of_one(status: Status) -> int:
+    """Bytes of Redis that a waiting prompt takes, at the most: its request is compressed."""
+    lanes, batches = status.lanes, status.batches
+    prompts = sum(one.prompts for one in lanes) + sum(one.lines for one in batches)
+    size = sum(one.bytes for one in lanes) + sum(one.bytes for one in batches)
+    return _BESIDE_A_PROMPT + (size // prompts if prompts else 0)
+
+
+_BESIDE_A_PROMPT = 2_500
+"""Bytes of Redis that a waiting prompt takes beside its request (benchmarks/README.md)."""
+_PACE_NEEDS = timedelta(minutes=10)
+
+
+def full_after(
+    samples: tuple[Sample, ...], *, used: int, limit: int, each: int
+) -> timedelta | None:
+    """How long until Redis is full, where as many prompts more wait each hour as did lately.
+
+    None where they do not get more, or nobody knows.
+    """
+    if len(samples) < 2 or not limit:
+        return None
+    first, last = samples[0], samples[-1]
+    passed = timedelta(milliseconds=last.at - first.at)
+    grown = (last.waiting + last.batched) - (first.waiting + first.batched)
+    if passed < _PACE_NEEDS or grown <= 0:
+        return None
+    return passed * (max(0, limit - used) / (grown * each))
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+# Who does the work
+
+
+def _schedule(seen: Seen) -> Iterator[Told]:
+    sent = {entry.get("task") for entry in seen.schedule.values()}
+    missing = sorted({"batchq.flush", "batchq.rescue"} - sent)
+    if missing:
+        what = f"beat's schedule has no entry for {' and '.join(missing)}"
+        do = "set beat_schedule where the app is made: later it takes the place of Batchq's entries"
+        yield "problem", what, do
+
+
+def _beat(seen: Seen) -> Iterator[Told]:
+    if seen.status is None:
+        return
+    since, stands_in = seen.status.beat_seen, seen.status.stands_in
+    if since is not None and since <= MISSED * seen.settings.tick:
+        return
+    was = "never seen" if since is None else f"last seen {span(since)} ago"
+    if stands_in is None:
+        what = f"beat was {was}, and no worker stands in: nothing is flushed and nothing rescued"
+        yield "problem", what, "start celery beat on this app, and a worker"
+    else:
+        what = f"beat was {was}; {stands_in} stands in, and your own schedules wait"
+        yield "warning", what, "start celery beat on this app"
+
+
+def _workers(seen: Seen) -> Iterator[Told]:
+    queue = seen.settings.queue
+    if seen.workers_error:
+        what = f"workers cannot be asked: {seen.workers_error}"
+        yield "problem", what, "look at the broker"
+    elif seen.consumers is not None and not seen.consumers:
+        do = "start celery worker on this app; one that is very busy may not answer in time"
+        yield "problem", "no worker answers", do
+    elif seen.consumers is not None and not any(
+        queue in queues for queues in seen.consumers.values()
+    ):
+        what = f"no worker consumes the queue {queue!r}: nothing is submitted or fetched"
+        yield "problem", what, f"name it, as in celery worker --queues celery,{queue}"
+
+
+def _provider(seen: Seen) -> Iterator[Told]:
+    for name, look in (seen.providers or {}).items():
+        if look.error:
+            do = "look at its base_url and its key in batchq_accounts, and at the network"
+            yield "problem", f"account {name!r} does not answer: {look.error}", do
+        elif look.ahead is not None and abs(look.ahead) > _CLOCKS:
+            which = "ahead of" if look.ahead > timedelta(0) else "behind"
+            what = (
+                f"the clock of this machine is {span(abs(look.ahead))} {which} that of account "
+                f"{name!r}"
+            )
+            yield "warning", what, "set the clock right: webhooks would be refused as stale"
+
+
+_CLOCKS = timedelta(minutes=1)
+
+
+# Celery's settings
+
+
+def _results(seen: Seen) -> Iterator[Told]:
+    if seen.results is None:
+        yield "info", "there is no result backend: nobody can get() a result", "set result_backend"
+    elif seen.results.in_redis:
+        yield from _results_in_redis(seen.results, seen.settings)
+    else:
+        yield from _results_elsewhere(seen.results, seen.settings)
+
+
+def _results_in_redis(results: Results, config: Settings) -> Iterator[Told]:
+    expire, chords = (timedelta(seconds=one) for one in (results.expire, results.chords_expire))
+    shortest = _TICKS_OF_A_WALK * config.tick
+    if timedelta(0) < chords < shortest:
+        what = f"chords expire after {span(chords)}, before rescue has come by to prolong them"
+        do = f"set result_expires (and result_chord_expires) to {span(_THREE_DAYS)}"
+        yield "problem", what, do
+    if timedelta(0) < expire < _THREE_DAYS:
+        what = (
+            f"results expire after {span(expire)} (result_expires), so those of a group's first "
+            "members may be gone before its last one's is there"
+        )
+        do = "set it to three days where clients fetch the results of groups; chords do not need it"
+        yield "warning" if expire < _DAY else "info", what, do
+
+
+def _results_elsewhere(results: Results, config: Settings) -> Iterator[Told]:
+    expire, longest = timedelta(seconds=results.expire), longest_wait(config)
+    if timedelta(0) < expire < longest:
+        what = (
+            f"results expire after {span(expire)} (result_expires), and a question may wait for "
+            f"{span(longest)}: a chord whose first members are forgotten never ends"
+        )
+        yield "warning", what, f"set it to {span(longest)} or more, or keep results in Redis"
+    if results.asks_every < _OFTEN:
+        what = (
+            f"for each chord that waits Celery asks every {results.asks_every:g} s whether it is "
+            "done (result_chord_retry_interval)"
+        )
+        yield "warning", what, "set it to a minute or more, or keep results in Redis"
+
+
+_OFTEN = 10.0
+
+
+def _broker(seen: Seen) -> Iterator[Told]:
+    accepted = seen.conf.get("accept_content") or ()
+    if "json" not in accepted and "application/json" not in accepted:
+        what = "accept_content has no json, so workers refuse the messages of Batchq's own steps"
+        yield "problem", what, "add json to accept_content"
+    held = _held_for(seen)
+    if held is None:
+        return
+    do = "set broker_transport_options['visibility_timeout'] to an hour, longer than any task takes"
+    if held <= LONGEST_COUNTDOWN:
+        what = (
+            f"a message that is held for {span(held)} is delivered again (visibility_timeout), and "
+            f"Batchq's are for up to {span(LONGEST_COUNTDOWN)}"
+        )
+        yield "problem", what, do
+    elif held < _LONG_STEP:
+        what = (
+            f"a message that is held for {span(held)} is delivered again (visibility_timeout), and "
+            "a step with a full batch may take longer"
+        )
+        yield "warning", what, do
+    limit = seen.conf.get("task_time_limit")
+    if limit and seen.conf.get("task_acks_late") and held < timedelta(seconds=limit):
+        what = (
+            f"a task may run for {span(timedelta(seconds=limit))} (task_time_limit), and is "
+            f"delivered again after {span(held)} (visibility_timeout)"
+        )
+        yield "warning", what, do
+
+
+_HELD_FOR = {**dict.fromkeys(("redis", "rediss", "sentinel", "valkey"), 3_600), "sqs": 1_800}
+"""Seconds, by kombu, where nothing else is set. Other brokers know when a worker has died."""
+
+
+def _held_for(seen: Seen) -> timedelta | None:
+    usual = _HELD_FOR.get(seen.broker)
+    if usual is None:
+        return None
+    options: Mapping[str, Any] = seen.conf.get("broker_transport_options") or {}
+    return timedelta(seconds=float(options.get("visibility_timeout", usual)))
+
+
+def _live(seen: Seen) -> Iterator[Told]:
+    if seen.conf.get("task_always_eager"):
+        what = (
+            "task_always_eager is on, so every task runs at once, in its caller, at the live price"
+        )
+        yield "problem", what, "turn it off"
+
+
+# Batchq's own settings
+
+
+def _times(seen: Seen) -> Iterator[Told]:
+    config = seen.settings
+    kept = config.keep_journal * 9 / 10
+    in_lane = _DAY if config.flush_after is None else config.flush_after
+    in_batch = longest_wait(config) / config.max_attempts - in_lane
+    if config.flush_after is None and not config.flush_at:
+        what = (
+            f"lanes are flushed by their size only (batchq_flush_prompts, {config.flush_prompts:,})"
+            ": what is left over waits until its journal runs out, and gets an error"
+        )
+        yield "problem", what, "set batchq_flush_after or batchq_flush_at"
+    for asked, why in _waits_in_lane(config):
+        if asked > kept:
+            what = f"a prompt waits in its lane for up to {span(asked)} ({why}), and gets an error "
+            what += f"after {span(kept)} (batchq_keep_journal)"
+            yield "problem", what, "flush more often, or raise batchq_keep_journal"
+    if in_batch > kept:
+        what = (
+            f"one batch may take {span(in_batch)}, and what waits gets an error after {span(kept)} "
+            "(batchq_keep_journal), though it is paid for"
+        )
+        yield "problem", what, f"raise batchq_keep_journal to {span(in_batch * 2)} or more"
+    if config.batch_deadline < _DAY:
+        what = (
+            f"a batch is cancelled after {span(config.batch_deadline)} (batchq_batch_deadline), "
+            "and the provider takes up to a day"
+        )
+        yield "warning", what, "set it to more than 24 hours, or its prompts may be paid for twice"
+
+
+def _waits_in_lane(config: Settings) -> Iterator[tuple[timedelta, str]]:
+    if config.flush_after is not None:
+        yield config.flush_after, "batchq_flush_after"
+        return
+    now = datetime.now(UTC)
+    nearest = [one.remaining_estimate(now) for one in config.flush_at]
+    if nearest:
+        yield min(nearest), "batchq_flush_at"
+
+
+def _secrets(seen: Seen) -> Iterator[Told]:
+    if seen.key_error:
+        do = "give this process and the workers the keys that the journal was written with"
+        yield "problem", seen.key_error, do
+    if seen.settings.show_prompts:
+        what = "the text of prompts and answers may be shown to operators (batchq_show_prompts)"
+        yield "info", what, "turn it off where they should not read it"
+
+
+# What is there
+
+
+def _lanes(seen: Seen) -> Iterator[Told]:
+    if seen.status is None:
+        return
+    for account in sorted(_gone(seen.status, seen.settings)):
+        what = f"account {account!r} is not in batchq_accounts, and prompts wait under it"
+        yield "problem", what, "put it back: nothing of it is submitted, polled or fetched"
+    for lane in seen.status.lanes:
+        if lane.lane.name in seen.stuck:
+            what = f"lane {lane.lane.name} is stuck, with {many(lane.prompts, 'prompt')}"
+            yield "warning", what, "look at the log of the workers that consume Batchq's queue"
+        elif lane.held:
+            what = f"lane {lane.lane.name} is held, with {many(lane.prompts, 'prompt')}"
+            yield "info", what, "`release` lets it go"
+        elif lane.paused is not None:
+            what = f"the provider has no room for lane {lane.lane.name}"
+            yield "info", what, "it goes on by itself, as batches end"
+
+
+def _budget(seen: Seen) -> Iterator[Told]:
+    if seen.settings.budget is None or seen.status is None:
+        return
+    budget = int(seen.settings.budget * 10**9)
+    reached = budget_reached(seen.spent, budget=budget)
+    if reached is not None:
+        what = (
+            f"{reached} % of today's budget of {dollars(budget)} (batchq_budget) is reached, with "
+            "what is under way; nothing is stopped by it"
+        )
+        yield "warning" if reached >= 100 else "info", what, "hold lanes, or raise it"
+
+
+def _gone(status: Status, config: Settings) -> set[str]:
+    named = {one.lane.account for one in status.lanes}
+    return (named | {one.lane.account for one in status.batches}) - set(config.accounts)
+
+
+def _tasks(seen: Seen) -> Iterator[Told]:
+    if seen.status is None:
+        return
+    if seen.status.overdue:
+        longest = longest_wait(seen.settings)
+        what = f"{many(seen.status.overdue, 'task')} waited for longer than {span(longest)}"
+        yield "warning", what, "`batches --state open` shows what holds them up"
+    if seen.status.dead:
+        what = f"dead are {seen.status.dead:,} tasks or batches, which killed their workers"
+        yield "warning", what, "`dead` lists them, `retry` tries them again"
+
+
+_RULES: tuple[tuple[str, str, Callable[[Seen], Iterator[Told]]], ...] = (
+    ("redis", "Redis is fit to keep the journal", _redis),
+    ("memory", "Redis has room for another day at today's pace", _memory),
+    ("schedule", "beat's schedule has Batchq's entries", _schedule),
+    ("beat", "beat ticks", _beat),
+    ("workers", "a worker consumes Batchq's queue", _workers),
+    ("provider", "every account answers, and its clock agrees", _provider),
+    ("results", "results and chords outlive the wait", _results),
+    ("broker", "the broker holds messages for long enough", _broker),
+    ("live", "batched tasks go into batches", _live),
+    ("times", "the times of the settings fit together", _times),
+    ("secrets", "keys are where they should be", _secrets),
+    ("lanes", "every lane has its account", _lanes),
+    ("budget", "today stays within the budget, or has none", _budget),
+    ("tasks", "no task is overdue, and nothing is dead", _tasks),
+)

@@ -1,0 +1,89 @@
+"""`status`: where everything is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from batchq.commands import shapes
+from batchq.commands.batches import show_batches
+from batchq.commands.lanes import show_lanes
+from batchq.commands.terminal import Exit, Terminal, command
+from batchq.config import settings
+from batchq.events import span
+from batchq.journal import Sums, journal_of
+from batchq.lifecycle import next_flush
+from batchq.prices import Cost
+from batchq.status import Status
+from batchq.status import status as status_of
+
+__all__ = ["status"]
+
+
+@command()
+def status(to: Terminal) -> Exit:
+    """Where everything is: prompts, tasks, lanes, batches.
+
+    With beat, and today's bill. It only looks, and ends with 0 whatever it sees; `check` is the
+    one that judges.
+    """
+    found, today = status_of(to.app), journal_of(to.app).day()
+    if to.as_json:
+        to.give(_shape(to.app, found, today))
+        return Exit.FINE
+    _counts(to, found, today)
+    if found.lanes:
+        to.say()
+        show_lanes(to, found.lanes)
+    if found.batches:
+        to.say()
+        show_batches(to, found.batches)
+    for one in found.findings:
+        to.note(f"{one.level}: {one}")
+    return Exit.FINE
+
+
+def _counts(to: Terminal, found: Status, today: Sums) -> None:
+    bill = Cost.of(today)
+    to.fields(
+        [
+            ("prompts waiting", found.waiting),
+            ("prompts in batches", found.batched),
+            ("prompts answered", f"{found.answered:,} of {found.captured:,} asked"),
+            ("tasks waiting", found.tasks_waiting),
+            ("tasks on their way back", found.tasks_resuming),
+            ("tasks overdue", found.overdue),
+            ("dead", found.dead),
+            ("beat", _beat(found)),
+            ("today", f"{bill.shown} spent, {bill.shown_saved} saved"),
+        ]
+    )
+
+
+def _beat(found: Status) -> str:
+    seen = "never seen" if found.beat_seen is None else f"seen {span(found.beat_seen)} ago"
+    return seen if found.stands_in is None else f"{seen}; {found.stands_in} stands in"
+
+
+def _shape(app: Any, found: Status, today: Sums) -> dict[str, Any]:
+    config = settings(app)
+    return {
+        "captured": found.captured,
+        "waiting": found.waiting,
+        "batched": found.batched,
+        "answered": found.answered,
+        "tasks_waiting": found.tasks_waiting,
+        "tasks_resuming": found.tasks_resuming,
+        "overdue": found.overdue,
+        "dead": found.dead,
+        "beat_seen_seconds": _seconds(found.beat_seen),
+        "stands_in": found.stands_in,
+        "today": shapes.sums(today),
+        "lanes": [shapes.lane(one, next_flush(one, config)) for one in found.lanes],
+        "batches": [shapes.batch(one) for one in found.batches],
+        "findings": [shapes.finding(one) for one in found.findings],
+    }
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()

@@ -1,0 +1,70 @@
+"""What an operator should know first: said above everything else on the Batches page. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from batchq.flower.overview import Snapshot
+from batchq.standin import MISSED
+
+__all__ = ["Alert", "alerts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One sentence. ``at`` is when what it says last was otherwise (0: it does not matter)."""
+
+    level: Literal["danger", "warning", "info"]
+    words: str
+    at: int = 0
+    anchor: str = ""
+
+
+def alerts(snapshot: Snapshot, *, tick: timedelta) -> list[Alert]:
+    """The worst first."""
+    found = [*_dead(snapshot), *_beat(snapshot, tick), *_overdue(snapshot), *_redis(snapshot)]
+    return sorted(found, key=lambda alert: ("danger", "warning", "info").index(alert.level))
+
+
+def _dead(snapshot: Snapshot) -> Iterator[Alert]:
+    dead = snapshot.status.dead
+    if dead:
+        words = f"{dead:,} tasks or batches have killed workers and wait for somebody to look."
+        if dead == 1:
+            words = "A task or batch has killed its workers and waits for somebody to look."
+        yield Alert(level="danger", words=words, anchor="batchq-dead")
+
+
+def _beat(snapshot: Snapshot, tick: timedelta) -> Iterator[Alert]:
+    seen, stands_in = snapshot.status.beat_seen, snapshot.status.stands_in
+    if seen is not None and seen <= MISSED * tick:
+        return
+    at = 0 if seen is None else snapshot.now - round(seen.total_seconds()) * 1000
+    never = "Beat has never been seen" if seen is None else "Beat is away"
+    if stands_in is None:
+        words = f"{never}, and no worker stands in for it: nothing is flushed, polled or rescued."
+        yield Alert(level="danger", words=words, at=at)
+    else:
+        words = f"{never}; the worker {stands_in} stands in for it."
+        yield Alert(level="warning", words=words, at=at)
+
+
+def _overdue(snapshot: Snapshot) -> Iterator[Alert]:
+    overdue = snapshot.status.overdue
+    if overdue:
+        what = "1 task has" if overdue == 1 else f"{overdue:,} tasks have"
+        words = f"{what} waited longer than the settings allow for."
+        yield Alert(level="warning", words=words)
+
+
+def _redis(snapshot: Snapshot) -> Iterator[Alert]:
+    levels: dict[str, Literal["danger", "warning", "info"]] = {
+        "unsafe": "danger",
+        "warning": "warning",
+        "info": "info",
+    }
+    for finding in snapshot.status.findings:
+        yield Alert(level=levels[finding.level], words=f"Redis: {finding}.")

@@ -1,0 +1,152 @@
+"""The journal in Redis: what every task asked, what came back, and where each prompt is now.
+
+The one package that knows Redis keys and calls Lua. Each transition is one script; all keys share
+one hash tag, so they live in one slot of a cluster. The only clock is Redis's own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.retry import Retry
+
+from batchq.config import Settings, settings
+from batchq.journal.lanes import Lanes
+from batchq.journal.records import (
+    KILLS,
+    BatchRecord,
+    CallRecord,
+    Claim,
+    Entry,
+    Epoch,
+    LaneRecord,
+    PromptRecord,
+    Receipt,
+    Revocation,
+    RevokeMode,
+    Sample,
+    Search,
+    Sums,
+    TaskRecord,
+    Waited,
+    Walk,
+    error_code,
+)
+from batchq.journal.replies import CHUNK, chunks, is_full, is_rubbish
+from batchq.journal.ticks import Ticks
+from batchq.journal.ties import Ties
+from batchq.journal.told import Told
+from batchq.journal.views import Views
+from batchq.journal.webhooks import Telling, Webhooks
+
+__all__ = [
+    "CHUNK",
+    "KILLS",
+    "BatchRecord",
+    "CallRecord",
+    "Claim",
+    "Entry",
+    "Epoch",
+    "Journal",
+    "LaneRecord",
+    "PromptRecord",
+    "Receipt",
+    "Revocation",
+    "RevokeMode",
+    "Sample",
+    "Search",
+    "Sums",
+    "TaskRecord",
+    "Telling",
+    "Waited",
+    "Walk",
+    "chunks",
+    "error_code",
+    "hurried",
+    "is_full",
+    "is_rubbish",
+    "journal_of",
+    "ping",
+]
+
+
+class Journal(Lanes, Ties, Ticks, Told, Views, Webhooks):
+    """All that is written to Redis, as verbs. Safe to share between threads."""
+
+
+def journal_of(app: Any) -> Journal:
+    """The journal of a Celery app, made once per process: no connection is shared by a fork."""
+    config, hurry = settings(app), _hurry.get()
+    made = _journals.get((id(config), hurry))
+    if made is None or made[0] != os.getpid():
+        connected = _connect(config) if hurry is None else _connect_hurried(config, hurry)
+        made = _journals[id(config), hurry] = (os.getpid(), Journal(connected, config))
+    return made[1]
+
+
+_journals: dict[tuple[int, timedelta | None], tuple[int, Journal]] = {}
+
+
+@contextmanager
+def hurried(hurry: timedelta) -> Generator[None]:
+    """For who has to answer somebody: a journal taken herein raises where Redis does not reply to
+    a call in that time. One taken elsewhere has the patience to see a restart through.
+    """
+    before = _hurry.set(hurry)
+    try:
+        yield
+    finally:
+        _hurry.reset(before)
+
+
+_hurry: ContextVar[timedelta | None] = ContextVar("batchq_hurry", default=None)
+
+
+def _connect_hurried(config: Settings, hurry: timedelta) -> redis.Redis:
+    # One more try only where a connection has died since it was last used.
+    retry = Retry(NoBackoff(), retries=1, supported_errors=(redis.ConnectionError,))
+    seconds = hurry.total_seconds()
+    client: redis.Redis = redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+        config.redis_url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=retry
+    )
+    return client
+
+
+def ping(app: Any) -> None:
+    """Ask the journal's Redis whether it is there; a journal would wait long for one that is not.
+
+    Raises redis.RedisError.
+    """
+    client = _connect_hurried(settings(app), _PATIENCE)
+    try:
+        client.ping()  # pyright: ignore[reportUnknownMemberType]
+    finally:
+        client.close()
+
+
+_PATIENCE = timedelta(seconds=3)
+"""How long a person waits for a Redis before they are told that it does not answer."""
+
+
+def _connect(config: Settings) -> redis.Redis:
+    # A half-open connection hangs a client without timeouts for good; every script here may be
+    # sent twice without harm, so what was cut is tried again. For about as long as Celery itself
+    # tries to store a result (20 s): a restart of Redis is no reason for a task to fail.
+    client: redis.Redis = redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+        config.redis_url,
+        socket_timeout=10,
+        socket_connect_timeout=5,
+        # A unix socket has nothing to keep alive, and redis-py refuses the option.
+        **({} if config.redis_url.startswith("unix:") else {"socket_keepalive": True}),
+        health_check_interval=15,
+        retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries=20),
+        retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+    )
+    return client

@@ -1,0 +1,170 @@
+"""Which journal this is, and what one that was lost has left at the provider."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import redis
+
+from batchq.journal.books import Books
+from batchq.journal.records import (
+    Epoch,
+    Search,
+)
+from batchq.journal.replies import (
+    chunks,
+    count_of,
+    fingerprint_in,
+    parts_of,
+    replies_of,
+)
+from batchq.lease import Lease
+from batchq.prompt import Lane, Outcome
+
+__all__ = ["KNOWN_EPOCHS", "Lost"]
+
+KNOWN_EPOCHS: dict[tuple[str, str], str] = {}
+"""The journals that this process knows. What is forked from it knows them too."""
+
+
+class Lost(Books):
+    """The epoch, and the answers that were paid for before it."""
+
+    def epoch(self) -> Epoch:
+        """Which journal this is; one that has forgotten its name has lost all it knew."""
+        where = (self._config.redis_url, self._config.key_prefix)
+        before = KNOWN_EPOCHS.get(where, "")
+        fields: dict[bytes, bytes] = self._redis.hgetall(self.key("epoch"))
+        if b"id" not in fields or before not in ("", fields[b"id"].decode()):
+            flat = self._run("epoch", [self.key("epoch")], [secrets.token_hex(8), before])
+            fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        now = KNOWN_EPOCHS[where] = fields[b"id"].decode()
+        former = {
+            name.decode().removeprefix("was:"): count_of(value)
+            for name, value in fields.items()
+            if name.startswith(b"was:")
+        }
+        return Epoch(id=now, former=former, lost=before not in ("", now))
+
+    def start_of_server(self) -> str:
+        """Tells one start of the server from the next; empty where it does not say."""
+        try:
+            return str(self._redis.info("server").get("run_id", ""))
+        except redis.ResponseError:
+            return ""
+
+    def search(self, account: str) -> Search:
+        of, looks, at = self._redis.hmget(self.key("searched", account), "of", "looks", "at")
+        return Search(of=(of or b"").decode(), looks=count_of(looks), at=count_of(at))
+
+    def note_search(self, account: str, search: Search) -> None:
+        key = self.key("searched", account)
+        fields = {"of": search.of, "looks": search.looks, "at": search.at}
+        pipe = self._redis.pipeline()
+        pipe.hset(key, mapping=fields)
+        pipe.pexpire(key, self._keep_journal)
+        pipe.execute()
+
+    @contextmanager
+    def search_lease(self, account: str) -> Generator[Lease | None]:
+        """Hold the only right to look through an account, or get None where another has it."""
+        with self._only(self.key("lease", "search", account)) as lease:
+            yield lease
+
+    def note_lines(self, batch_id: str, lane: Lane, lines: Iterable[tuple[str, str]]) -> None:
+        """Write down what a batch's lines (custom id, fingerprint) ask, before it is adopted."""
+        for some in chunks(lines):
+            pipe = self._redis.pipeline(transaction=False)
+            for custom_id, fingerprint in some:
+                key = self._found(lane, fingerprint)
+                pipe.sadd(key, f"{batch_id}|{custom_id}")
+                pipe.pexpire(key, self._keep_journal)
+            pipe.execute()
+
+    def _found(self, lane: Lane, fingerprint: str) -> str:
+        digest = hashlib.sha256(f"{lane.name}\n{fingerprint}".encode()).hexdigest()
+        return self.key("found", digest[:32])
+
+    def adopt(self, batch_id: str, lane: Lane, **fields: Any) -> bool:
+        """Write down a batch of ours that the journal has lost. False where it knows it."""
+        keys = [self._batch(batch_id)[0], self.key("batches"), self.key("adopted")]
+        if provider_id := fields.get("provider_id"):
+            keys.append(self._theirs(provider_id))
+        flat = [part for pair in fields.items() for part in pair]
+        args = [batch_id, self._keep_journal, "lane", lane.name, "adopted", self.now(), *flat]
+        return self._word("adopt", keys, args) == "ADOPTED"
+
+    def has_adopted(self) -> bool:
+        """True where there may be lines of adopted batches that nobody has asked for yet."""
+        return bool(self._redis.exists(self.key("adopted")))
+
+    def reuse(self, prompts: Sequence[tuple[str, Lane, str]]) -> list[str]:
+        """Let prompts in their lanes (custom id, lane, fingerprint) take the places of lines of
+        adopted batches that ask the same; returns the tasks that have all of their answers now.
+        """
+        ready: list[str] = []
+        for some in chunks(prompts):
+            pipe = self._redis.pipeline(transaction=False)
+            for _, lane, fingerprint in some:
+                pipe.smembers(self._found(lane, fingerprint))
+            for (custom_id, lane, fingerprint), lines in zip(some, replies_of(pipe), strict=True):
+                if not isinstance(lines, Exception) and lines:
+                    ready += self._reuse(custom_id, lane, fingerprint, sorted(lines))
+        return ready
+
+    def _reuse(self, custom_id: str, lane: Lane, fingerprint: str, lines: list[bytes]) -> list[str]:
+        task_id, number = parts_of(custom_id)
+        for member in lines:
+            batch_id, _, line_id = member.decode().partition("|")
+            batch, prompts = self._batch(batch_id)
+            keys = [self._task(task_id)]
+            keys += [self.key(name) for name in ("waiting", "resuming", "counters")]
+            keys += [*self._lane(lane), self.key("lanes"), self._found(lane, fingerprint), batch]
+            keys += [self.key("spared", batch_id), self.key("takers", batch_id), prompts]
+            args = [task_id, number, custom_id, lane.name, member, batch_id, line_id]
+            word = self._word("reuse", keys, [*args, self._keep_journal])
+            if word != "GONE":
+                return [task_id] if word == "READY" else []
+        return []
+
+    def _reuse_before(self, lane: Lane, custom_ids: Sequence[str]) -> None:
+        """Let prompts that are about to be sealed take the places of equal lines first.
+
+        Rescue sends the tasks on that have all of their answers by it.
+        """
+        if not custom_ids or not self.has_adopted():
+            return
+        pipe = self._redis.pipeline(transaction=False)
+        for task_id, number in map(parts_of, custom_ids):
+            pipe.hget(self._task(task_id), f"{number}:record")
+        asked = [
+            (custom_id, lane, fingerprint_in(record))
+            for custom_id, record in zip(custom_ids, replies_of(pipe), strict=True)
+            if isinstance(record, bytes)
+        ]
+        self.reuse(asked)
+
+    def spare(self, batch_id: str, outcomes: Sequence[tuple[str, Outcome]]) -> list[str | None]:
+        """Keep answers of an adopted batch for prompts to come; where a prompt has taken a line's
+        place already, its custom id is returned for that line, and nothing is kept.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        keys = [self.key("spared", batch_id), self.key("takers", batch_id)]
+        for line_id, outcome in outcomes:
+            sealed = self._codec.seal(outcome.to_bytes())
+            self._run("spare", keys, [line_id, sealed, self._keep_journal], on=pipe)
+        words = [reply.decode() for reply in cast("list[bytes]", pipe.execute())]
+        return [None if word == "SPARED" else word for word in words]
+
+    def takers(self, batch_id: str) -> dict[str, str]:
+        """The prompts that took the places of an adopted batch's lines, by the line's custom id."""
+        fields: dict[bytes, bytes] = self._redis.hgetall(self.key("takers", batch_id))
+        return {line_id.decode(): custom_id.decode() for line_id, custom_id in fields.items()}
+
+    def shut(self, batch_id: str) -> None:
+        """Let no more prompts wait for an adopted batch: what it has is read."""
+        self._redis.hset(self._batch(batch_id)[0], "shut", 1)

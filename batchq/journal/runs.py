@@ -1,0 +1,154 @@
+"""One run of a task"s body, from its claim to its end."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from batchq.journal.books import Books
+from batchq.journal.records import (
+    KILLS,
+    Claim,
+    Entry,
+)
+from batchq.journal.replies import (
+    milliseconds,
+    read_claim,
+    to_dict,
+)
+from batchq.lease import Lease
+from batchq.prompt import Lane, Prompt
+
+__all__ = ["Runs"]
+
+
+class Runs(Books):
+    """What a run of a body asks of the journal and writes into it."""
+
+    def claim(self, task_id: str, *, token: str, nesting: int, retries: int) -> Claim:
+        reply = self._run(
+            "claim",
+            [
+                *(self._task(task_id), self._bodies(task_id), self._task_lease(task_id)),
+                self.key("resuming"),
+            ],
+            [
+                *(token, milliseconds(self._config.lease), nesting, retries),
+                *(self._keep_journal, task_id, KILLS),
+            ],
+        )
+        word = reply[0].decode()
+        if word != "CLAIMED":
+            return Claim(word=word)
+        return read_claim(to_dict(reply[1]), self._codec, f"the journal of task {task_id}")
+
+    def unclaim(self, task_id: str, *, token: str, message: bytes) -> str:
+        """Give up a run that could not begin; its task is sent again later."""
+        keys = [self._task(task_id), self._task_lease(task_id), self.key("resuming")]
+        return self._word("unclaim", keys, [token, task_id, self._write(message)])
+
+    def capture(
+        self,
+        task_id: str,
+        *,
+        token: str,
+        message: bytes,
+        prompts: Sequence[Prompt],
+        next_number: int,
+        name: str = "",
+    ) -> str:
+        keys = [
+            *(self._task(task_id), self._bodies(task_id), self._task_lease(task_id)),
+            *(self.key(name) for name in ("waiting", "resuming", "lanes", "counters")),
+        ]
+        args: list[Any] = [token, task_id, self._write(message), self._keep_journal, next_number]
+        args.append(name)
+        for prompt in prompts:
+            record = {
+                "lane": prompt.lane.name,
+                "fingerprint": prompt.fingerprint,
+                "round": prompt.round,
+                "site": prompt.site,
+            }
+            keys += self._lane(prompt.lane)
+            args += [prompt.number, prompt.custom_id, prompt.lane.name]
+            args += [self._write(prompt.body), json.dumps(record), prompt.size]
+            args += [prompt.tokens, prompt.inputs]
+        return self._word("capture", keys, args)
+
+    def keep(self, task_id: str, *, message: bytes) -> str:
+        """Keep the message of a delivery that found its task busy."""
+        keys = [self._task(task_id), self.key("resuming")]
+        return self._word("keep", keys, [task_id, self._write(message)])
+
+    def note_step(self, task_id: str, *, token: str, name: str, value: str) -> str:
+        """Write down the result of a step that the body runs once."""
+        return self._note(task_id, token, {f"once:{name}": self._codec.seal(value.encode())})
+
+    def note_live(self, task_id: str, *, token: str, entry: Entry) -> str:
+        """Write down a call that a body made live, so that a replay does not pay for it again."""
+        if entry.outcome is None:
+            raise ValueError("a live call is written down with its outcome")
+        lane = Lane(account="", endpoint=entry.endpoint, model=entry.model)
+        record = {"lane": lane.name, "fingerprint": entry.fingerprint, "round": entry.round}
+        fields = {
+            f"{entry.number}:record": json.dumps(record),
+            f"{entry.number}:outcome": self._codec.seal(entry.outcome.to_bytes()),
+            f"{entry.number}:place": "answered",
+            "calls": entry.number + 1,
+        }
+        return self._note(task_id, token, fields)
+
+    def note_trace(self, task_id: str, *, token: str, trace: str) -> str:
+        """Write down where in which trace a run is, for those that follow it."""
+        return self._note(task_id, token, {"trace": trace})
+
+    def _note(self, task_id: str, token: str, fields: Mapping[str, Any]) -> str:
+        flat = [part for pair in fields.items() for part in pair]
+        return self._word("note", [self._task(task_id)], [token, self._keep_journal, *flat])
+
+    def settle(
+        self, task_id: str, *, token: str, state: str, final: bool, ask_again: Iterable[int] = ()
+    ) -> str:
+        """End a run that asked nothing more, and drop the answers of the calls in ``ask_again``."""
+        keep = milliseconds(self._config.keep_done) if final else self._keep_journal
+        return self._word(
+            "settle",
+            [
+                *(self._task(task_id), self._bodies(task_id), self._task_lease(task_id)),
+                *(self.key(name) for name in ("waiting", "resuming")),
+            ],
+            [token, task_id, state, int(final), max(keep, 1), *ask_again],
+        )
+
+    def bury(self, task_id: str, *, token: str, message: bytes, state: str) -> str:
+        """End a run that failed because those before it killed their workers."""
+        keys = [self._task(task_id), self._bodies(task_id), self._task_lease(task_id)]
+        keys += [self.key("resuming"), self.key("dead")]
+        args = [token, task_id, self._write(message), state, self._keep_journal]
+        return self._word("bury", keys, args)
+
+    def dead_tasks(self) -> list[tuple[str, int]]:
+        """The tasks that killed their workers, newest first, each with when it failed by that."""
+        found: list[tuple[bytes, float]] = self._redis.zrevrange(
+            self.key("dead"), 0, -1, withscores=True
+        )
+        return [(member.decode(errors="replace"), int(score)) for member, score in found]
+
+    def revive(self, name: str) -> Literal["task", "batch"] | None:
+        """Let a dead task, or a batch that is set aside, be tried again; returns which it was."""
+        kinds: list[tuple[Literal["task", "batch"], str, str]] = [
+            ("task", self._task(name), self.key("dead")),
+            ("batch", self._batch(name)[0], self.key("batches")),
+        ]
+        for kind, key, index in kinds:
+            keys = [key, index, self.key("resuming")]
+            if self._word("revive", keys, [name, kind, self._keep_journal]) == "REVIVED":
+                return kind
+        return None
+
+    def task_lease(self, task_id: str) -> Lease:
+        """The lease that a claim of this task's run takes."""
+        return Lease(self._task_lease(task_id), secrets.token_hex(8), owner=self._task(task_id))

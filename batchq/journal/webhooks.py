@@ -1,0 +1,64 @@
+"""What webhooks have told: of which batch, whether it came before, whether they come at all."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal, cast
+
+from batchq.journal.books import Books
+from batchq.journal.records import BatchRecord
+from batchq.journal.replies import milliseconds
+from batchq.lifecycle import WEBHOOKS_COUNT
+
+__all__ = ["Telling", "Webhooks"]
+
+_REMEMBERED = timedelta(hours=73)
+"""A provider repeats a webhook for three days. One that somebody else repeats is refused after ten
+minutes by its time alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """What became of a webhook; with the word WOKEN, the chain of polls that goes on."""
+
+    word: Literal["WOKEN", "TOLD", "OVER", "REPEATED", "DEAD", "GONE"]
+    chain: str
+
+
+class Webhooks(Books):
+    """From a provider's id to a batch, and from a webhook to its poll."""
+
+    def of_provider(self, provider_id: str) -> str | None:
+        """Our batch behind a provider's id; None where it is nobody's, or somebody else's."""
+        batch_id: bytes | None = self._redis.get(self._theirs(provider_id))
+        return None if batch_id is None else batch_id.decode(errors="replace")
+
+    def tell(self, batch: BatchRecord, webhook_id: str) -> Telling:
+        """Let the poll of a batch be due now, once for each webhook, and remember the webhook."""
+        digest = hashlib.sha256(webhook_id.encode()).hexdigest()[:32]
+        account = batch.lane.account
+        keys = [self.key("webhook", digest), self.key("batch", batch.id)]
+        keys += [self.key("lease", "batch", batch.id), self.key("batches")]
+        keys += [self.key("webhooks", account)]
+        chain = uuid.uuid4().hex
+        pauses = milliseconds(_REMEMBERED), milliseconds(WEBHOOKS_COUNT)
+        word = self._word("tell", keys, [batch.id, pauses[0], chain, pauses[1]])
+        return Telling(word=cast("Literal['WOKEN']", word), chain=chain)
+
+    def note_end(self, account: str, *, told: bool) -> None:
+        """A poll has found a batch over; ``told``: a webhook had said so before."""
+        key = self.key("webhooks", account)
+        if told:
+            self._redis.set(key, self.now(), px=milliseconds(WEBHOOKS_COUNT))
+        else:
+            self._redis.delete(key)
+
+    def since_webhook(self, account: str) -> timedelta | None:
+        """How long ago a webhook of this account was last right; None where the last end of a batch
+        came without one.
+        """
+        last = self._number(self.key("webhooks", account))
+        return None if last is None else timedelta(milliseconds=max(0, self.now() - last))

@@ -1,0 +1,32 @@
+-- A step on a batch asks to begin: at most one at a time holds the batch's lease.
+-- KEYS: 1 lease, 2 batch hash, 3 open batches
+-- ARGV: 1 token, 2 lease in ms, 3 batch id, 4 how often in a row a step may kill its worker,
+--       5 how long a batch that is set aside waits to be retried, in ms, 6 why it is set aside
+-- Returns: BEGUN, HELD (a step is under way elsewhere), DEAD (it is set aside) or GONE
+local lease, batch, token = KEYS[1], KEYS[2], ARGV[1]
+local holder = redis.call("GET", lease)
+if holder and holder ~= token then
+  return "HELD"
+end
+local known = redis.call("HMGET", batch, "state", "step", "dead_at")
+if not known[1] then
+  return "GONE"
+elseif known[3] then
+  return "DEAD"
+end
+-- First a write that a full Redis takes: it then takes the others too, and what runs gets done.
+redis.call("HDEL", batch, "wakes", "woken_at")
+if known[2] and known[2] ~= token then
+  -- The step before this one neither ended nor gave up its lease: its worker is gone.
+  if redis.call("HINCRBY", batch, "crashes", 1) >= tonumber(ARGV[4]) then
+    local time = redis.call("TIME")
+    local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    redis.call("HSET", batch, "dead_at", now, "note", ARGV[6])
+    redis.call("HDEL", batch, "step")
+    redis.call("ZADD", KEYS[3], now + ARGV[5], ARGV[3])
+    return "DEAD"
+  end
+end
+redis.call("SET", lease, token, "PX", ARGV[2])
+redis.call("HSET", batch, "step", token)
+return "BEGUN"

@@ -1,0 +1,338 @@
+"""Notices: where the steps of the journey say what they have done.
+
+Each function here is called after what happened is in the journal, and stops nothing: without
+Redis, or with rubbish in it, somebody is told less, and the step goes on.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from batchq import notify
+from batchq.config import behind, settings
+from batchq.events import (
+    BatchAdopted,
+    BatchChanged,
+    BatchEmptied,
+    BatchFailed,
+    BatchFinished,
+    BatchSealed,
+    BatchSubmitted,
+    BatchWoken,
+    BudgetNear,
+    Event,
+    LaneStuck,
+    LimitReached,
+    PromptDead,
+    Reason,
+    TasksRescued,
+)
+from batchq.flow.steps import apart
+from batchq.journal import KILLS, BatchRecord, Journal, LaneRecord, journal_of
+from batchq.lifecycle import (
+    BUDGET_PARTS,
+    budget_reached,
+    cost_under_way,
+    is_stuck,
+    ought_to_go,
+    why_failed,
+    why_stuck,
+)
+from batchq.signals import SIGNALS
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from batchq.lease import Lease
+    from batchq.provider import BatchErrorLine
+
+__all__ = [
+    "batch_lease",
+    "tell",
+    "tell_adopted",
+    "tell_changed",
+    "tell_dead_task",
+    "tell_emptied",
+    "tell_ended",
+    "tell_no_room",
+    "tell_not_taken",
+    "tell_rescued",
+    "tell_sealed",
+    "tell_submitted",
+    "tell_throttled",
+    "tell_woken",
+    "tick",
+]
+
+logger = logging.getLogger("batchq.notices")
+
+_HOUR = timedelta(hours=1)
+_CODES = 5
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+P = ParamSpec("P")
+
+
+def tell(app: Celery[Any], event: Event) -> None:
+    """Write an event into the journal's stream, and send its signal if it has one.
+
+    At most once: who dies before or between them takes the rest along.
+    """
+    _write_down(app, event)
+    signal = SIGNALS.get(type(event))
+    if signal is not None:
+        # Receivers are connected to the app itself.
+        signal.send(sender=behind(app), event=event)
+
+
+def _stops_nothing(told: Callable[P, None]) -> Callable[P, None]:
+    @functools.wraps(told)
+    def stops_nothing(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            told(*args, **kwargs)
+        except (SoftTimeLimitExceeded, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 whatever it is, the step has been taken
+            # The class only: its words may repeat what was found in Redis.
+            logger.warning(
+                "something that happened is not told (%s, %s)",
+                *(told.__name__, type(error).__name__),
+                extra={"action": "tell"},
+            )
+
+    return stops_nothing
+
+
+@_stops_nothing
+def _write_down(app: Celery[Any], event: Event) -> None:
+    journal_of(app).note_event(event)
+
+
+# Batches
+
+
+@_stops_nothing
+def tell_sealed(app: Celery[Any], batch: BatchRecord) -> None:
+    tell(app, BatchSealed(at=_time(batch.sealed_at), tokens=batch.tokens, **_of(batch)))
+
+
+@_stops_nothing
+def tell_submitted(app: Celery[Any], batch_id: str) -> None:
+    if (batch := journal_of(app).batch(batch_id)) is not None:
+        at, tokens = _time(batch.submitted_at), batch.tokens
+        tell(app, BatchSubmitted(at=at, provider_id=batch.provider_id, tokens=tokens, **_of(batch)))
+
+
+@_stops_nothing
+def tell_changed(app: Celery[Any], batch: BatchRecord, found: Mapping[str, Any]) -> None:
+    """A poll that has ``found`` this of a batch is recorded; told is a status that is new."""
+    status = found.get("status")
+    if status and status != batch.status:
+        counts = {"completed": found["completed"], "failed": found["failed"]}
+        tell(app, BatchChanged(at=_now(app), status=status, **counts, **_of(batch)))
+
+
+@_stops_nothing
+def tell_ended(app: Celery[Any], batch_id: str, errors: Iterable[BatchErrorLine] = ()) -> None:
+    """A batch that was submitted is closed. ``errors`` are those of the batch as a whole."""
+    if (batch := journal_of(app).batch(batch_id)) is not None:
+        codes = tuple(dict.fromkeys(_word(error.code) for error in errors))[:_CODES]
+        reason = why_failed(batch.status, codes)
+        if reason is None:
+            tell(app, BatchFinished(**_end_of(batch)))
+        else:
+            tell(app, BatchFailed(reason=reason, codes=codes, **_end_of(batch)))
+
+
+@_stops_nothing
+def tell_not_taken(
+    app: Celery[Any], batch_id: str, reason: Reason, code: str | None = None
+) -> None:
+    """A batch is closed that its provider has refused, or that was given up here."""
+    if (batch := journal_of(app).batch(batch_id)) is not None:
+        codes = (_word(code),) if code else ()
+        tell(app, BatchFailed(reason=reason, codes=codes, **_end_of(batch)))
+
+
+@_stops_nothing
+def tell_emptied(app: Celery[Any], batch: BatchRecord) -> None:
+    tell(app, BatchEmptied(at=_now(app), **_of(batch)))
+
+
+@_stops_nothing
+def tell_adopted(app: Celery[Any], batch_id: str) -> None:
+    if (batch := journal_of(app).batch(batch_id)) is not None:
+        tell(app, BatchAdopted(at=_now(app), provider_id=batch.provider_id, **_of(batch)))
+
+
+@_stops_nothing
+def tell_woken(app: Celery[Any], batch: BatchRecord) -> None:
+    tell(app, BatchWoken(at=_now(app), state=batch.state, **_of(batch)))
+
+
+def _word(code: str | None) -> str:
+    # What is no word may be a sentence, and that may repeat a prompt.
+    return code if code and _CODE.fullmatch(code) else "other"
+
+
+def _of(batch: BatchRecord) -> dict[str, Any]:
+    return {"batch": batch.id, "lane": batch.lane.name, "prompts": batch.lines}
+
+
+def _end_of(batch: BatchRecord) -> dict[str, Any]:
+    return {
+        **_of(batch),
+        "at": _time(batch.closed_at),
+        "provider_id": batch.provider_id,
+        "answered": batch.answered,
+        "failed": batch.failed_rows,
+        "asked_again": batch.asked_again,
+        "took": timedelta(milliseconds=max(0, batch.closed_at - batch.sealed_at)),
+        "cost": batch.cost,
+        "live_cost": batch.live_cost,
+        "estimated": batch.estimated,
+        "unpriced": batch.unpriced,
+    }
+
+
+# What needs somebody to look at it
+
+
+@contextmanager
+def batch_lease(app: Celery[Any], batch_id: str) -> Generator[Lease | None]:
+    """`Journal.batch_lease`; that a batch is set aside by it, or was a moment ago, is told once."""
+    with journal_of(app).batch_lease(batch_id) as lease:
+        if lease is None:
+            _tell_set_aside(app, batch_id)
+        yield lease
+
+
+@_stops_nothing
+def _tell_set_aside(app: Celery[Any], batch_id: str) -> None:
+    journal = journal_of(app)
+    batch = journal.batch(batch_id)
+    if batch is None or not batch.dead_at:
+        return
+    what, keep = f"dead:{batch_id}:{batch.dead_at}", settings(app).keep_journal
+    if journal.first_told(what, for_=keep):
+        name = batch.lane.name
+        tell(app, PromptDead(at=_time(batch.dead_at), batch=batch_id, name=name, kills=KILLS))
+
+
+@_stops_nothing
+def tell_dead_task(app: Celery[Any], task_id: str, name: str) -> None:
+    tell(app, PromptDead(at=_now(app), task_id=task_id, name=name, kills=KILLS))
+
+
+@_stops_nothing
+def tell_no_room(app: Celery[Any], batch: BatchRecord, limit: int) -> None:
+    """The provider had no room for a batch; from now on ``limit`` tokens are queued at most."""
+    if _first_this_hour(app, batch, "no_room"):
+        tell(app, LimitReached(at=_now(app), reason="no_room", limit=limit, **_whose(batch)))
+
+
+@_stops_nothing
+def tell_throttled(app: Celery[Any], batch: BatchRecord, retry_after: timedelta | None) -> None:
+    if _first_this_hour(app, batch, "throttled"):
+        at, pause = _now(app), retry_after
+        tell(app, LimitReached(at=at, reason="throttled", retry_after=pause, **_whose(batch)))
+
+
+def _first_this_hour(app: Celery[Any], batch: BatchRecord, reason: str) -> bool:
+    what = f"limit:{batch.lane.account}:{batch.lane.model}:{reason}"
+    return journal_of(app).first_told(what, for_=_HOUR)
+
+
+def _whose(batch: BatchRecord) -> dict[str, Any]:
+    lane = batch.lane
+    known = {"account": lane.account, "model": lane.model}
+    return {**known, "lane": lane.name, "batch": batch.id}
+
+
+@_stops_nothing
+def tell_rescued(app: Celery[Any], tasks: int) -> None:
+    tell(app, TasksRescued(at=_now(app), tasks=tasks))
+
+
+# What is looked for at each tick
+
+
+def tick(app: Celery[Any]) -> None:
+    """Look for what nobody does and nobody says: lanes that are stuck, a budget that runs out."""
+    _look_at_lanes(app)
+    _look_at_budget(app)
+    _notify(app)
+
+
+@_stops_nothing
+def _notify(app: Celery[Any]) -> None:
+    notify.wake(app)
+
+
+@_stops_nothing
+def _look_at_lanes(app: Celery[Any]) -> None:
+    journal = journal_of(app)
+    for lane in journal.lanes():
+        with apart(f"the lane {lane.lane.name}", lane=lane.lane.name):
+            due = ought_to_go(lane, settings(app))
+            if due and is_stuck(journal.at_head(lane.lane), settings(app)):
+                _tell_stuck(app, journal, lane)
+
+
+def _tell_stuck(app: Celery[Any], journal: Journal, record: LaneRecord) -> None:
+    lane = record.lane
+    if journal.first_told(f"stuck:{lane.name}", for_=_HOUR):
+        learned, queued = journal.learned_limit(lane), journal.queued_tokens(lane)
+        why = why_stuck(record, settings(app), learned=learned, queued=queued)
+        event = LaneStuck(
+            at=_now(app),
+            lane=lane.name,
+            prompts=record.prompts,
+            tokens=record.tokens,
+            oldest=record.oldest,
+            why=why,
+        )
+        tell(app, event)
+
+
+@_stops_nothing
+def _look_at_budget(app: Celery[Any]) -> None:
+    dollars = settings(app).budget
+    if dollars is None:
+        return
+    journal, budget = journal_of(app), int(dollars * 10**9)
+    now = _now(app)
+    day = now.date()
+    spent = journal.day(day).cost
+    under_way = cost_under_way(journal.open_batches(), journal.lane_sums())
+    percent = budget_reached(spent + under_way, budget=budget)
+    # Who hears of 100 needs not hear of 80 after it.
+    reached = [each for each in BUDGET_PARTS if percent is not None and each <= percent]
+    keep = timedelta(days=2)
+    first = [journal.first_told(f"budget:{day}:{each}", for_=keep) for each in reached]
+    if percent is not None and first[-1]:
+        event = BudgetNear(
+            at=now,
+            day=day.isoformat(),
+            percent=percent,
+            spent=spent,
+            under_way=under_way,
+            budget=budget,
+        )
+        tell(app, event)
+
+
+def _now(app: Celery[Any]) -> datetime:
+    return _time(journal_of(app).now())
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)

@@ -1,0 +1,88 @@
+"""What an operator does: flush, hold and release a lane, cancel a batch, revoke and retry tasks.
+
+The commands and the Batches page call these; they are for scripts as well. Each says in a word, or
+with an error, whether it did something. Nothing here waits for a worker.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from batchq.dead import retry
+from batchq.errors import NotFound
+from batchq.journal import journal_of
+from batchq.prompt import Lane
+
+__all__ = ["cancel", "flush", "hold", "lane_named", "release", "retry", "revoke"]
+
+
+def lane_named(app: Any, name: str) -> Lane:
+    """A lane by its name, which the commands and pages show, or the only one that begins so.
+
+    Raises NotFound where there is none that holds prompts, is held or was ever flushed, or more
+    than one begins so.
+    """
+    journal = journal_of(app)
+    waiting = {record.lane for record in journal.lanes()}
+    known = {lane.name: lane for lane in waiting | journal.held() | set(journal.lane_sums())}
+    if name in known:
+        return known[name]
+    close = sorted(one for one in known if name and name in one)
+    if len(close) == 1:
+        return known[close[0]]
+    raise NotFound("lane", name, tuple(close or sorted(known)))
+
+
+def flush(app: Any, lane: Lane | None = None) -> None:
+    """Let all that waits now, or waits in one lane, be sealed into batches by a worker.
+
+    What the provider has no room for goes as soon as there is some. A lane that is held waits.
+    """
+    journal_of(app).call_for_everything(lane)
+    app.tasks["batchq.flush"].apply_async()
+
+
+def hold(app: Any, lane: Lane) -> bool:
+    """Let nothing leave a lane until it is released; False where it is held already.
+
+    Tasks go on asking into it. What is in a batch already is not stopped by it, see `cancel`.
+    """
+    return journal_of(app).hold(lane)
+
+
+def release(app: Any, lane: Lane) -> bool:
+    """Let a lane that is held go on; False where it is not held."""
+    return journal_of(app).release(lane)
+
+
+def cancel(app: Any, batch_id: str, *, hold: bool = True) -> Literal["ASKED", "OVER"]:
+    """Ask for the end of a batch; a worker tells the provider.
+
+    What the provider has answered by then counts, and is billed. The rest goes back to its lane
+    without using up an attempt; the lane is held, so that it is not sent again at once, unless
+    ``hold`` is false. OVER where it had ended already. Raises NotFound.
+    """
+    # Here, so that `import batchq` in a web process does not load the journey.
+    from batchq.flow.rescue import wake_late
+
+    journal = journal_of(app)
+    record = journal.batch(batch_id)
+    if record is None:
+        raise NotFound("batch", batch_id)
+    if hold and record.state not in {"finished", "closed"}:
+        journal.hold(record.lane)
+    if not journal.ask_to_cancel(batch_id):
+        return "OVER"
+    wake_late(app, batch_id)
+    return "ASKED"
+
+
+def revoke(app: Any, task_id: str) -> None:
+    """Revoke a task, as ``app.control.revoke`` does: one that waits ends at once.
+
+    Raises NotFound where the journal knows no such task that is not final.
+    """
+    record = journal_of(app).task(task_id)
+    if record is None or (record.done and not record.dead):
+        raise NotFound("task", task_id)
+    app.control.revoke(task_id)

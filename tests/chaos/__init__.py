@@ -1,0 +1,1 @@
+"""`make chaos`: thousands of tasks, and every few seconds one of the processes dies or sleeps."""

@@ -1,0 +1,14 @@
+"""Redis as broker and for results, tasks in threads."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fidelity.environments import REDIS
+from tests.fidelity.same import test_it_is_as_without_batchq
+
+pytestmark = pytest.mark.long
+
+ENVIRONMENT = REDIS["threads"]
+
+__all__ = ["test_it_is_as_without_batchq"]

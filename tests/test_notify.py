@@ -1,0 +1,516 @@
+"""Notices are posted to where people look, and hold up nothing that works."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from batchq import notices, notify
+from batchq.config import settings
+from batchq.errors import ConfigurationError
+from batchq.events import (
+    BatchFailed,
+    BatchFinished,
+    BudgetNear,
+    Event,
+    LaneStuck,
+    LimitReached,
+    PromptDead,
+)
+from batchq.flow.rescue import rescue
+from batchq.journal import Journal, journal_of
+from batchq.notify import NEWS, message
+from tests.apps.base import make_app
+from tests.harness import Server, Stack, keys_without_end, wait_until
+from tests.journals import DOCUMENTED
+from tests.outcomes import _texts
+
+APP = "tests.apps.notices"
+SECRET = "canary-T0-B0-9d27"
+CANARY = "canary-prompt-5b1e"
+
+
+class Receiver:
+    """A webhook on this machine: it keeps what it is sent, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.posts: list[tuple[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.answers: list[tuple[int, dict[str, str]]] = []
+        self.let_go = threading.Event()
+        self.let_go.set()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.headers.append(dict(self.headers))
+                receiver.posts.append((self.path, json.loads(body)))
+                receiver.let_go.wait(20)
+                status, headers = receiver.answers.pop(0) if receiver.answers else (200, {})
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+        self.url = f"http://{self.address}/services/{SECRET}"
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    @property
+    def texts(self) -> list[str]:
+        return [body["text"] for _, body in self.posts]
+
+    def stop(self) -> None:
+        self.let_go.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    receiver = Receiver()
+    try:
+        yield receiver
+    finally:
+        receiver.stop()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as made:
+        yield made
+
+
+class Shop:
+    """An app whose ticks the test sends, and that is told of events by the test."""
+
+    def __init__(self, **options: Any) -> None:
+        self.app = make_app("shop", **{"batchq_tick": 0.05, **options})
+
+    @property
+    def journal(self) -> Journal:
+        return journal_of(self.app)
+
+    def install(self, *urls: str, **options: Any) -> None:
+        notify.install(self.app, urls, **options)
+        notify.begin(self.app)
+
+    def tell(self, *events: Event) -> None:
+        for event in events:
+            notices.tell(self.app, event)
+
+    def tick_until(self, condition: Callable[[], Any], description: str) -> None:
+        def holds() -> Any:
+            notify.wake(self.app)
+            return condition()
+
+        wait_until(holds, description=description, timeout=15)
+        self.quiet()
+
+    def ticks(self, count: int = 5) -> None:
+        for _ in range(count):
+            notify.wake(self.app)
+            self.quiet()
+
+    def quiet(self) -> None:
+        """Wait until no thread is at it."""
+        for one in notify._receivers(self.app):
+            if one._thread is not None:
+                one._thread.join()
+
+
+@pytest.fixture
+def shop(server: Server) -> Iterator[Shop]:
+    shop = Shop()
+    yield shop
+    shop.quiet()
+
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def finished(batch: str = "b1", *, lane: str = "default|/v1/x|m|", **options: Any) -> BatchFinished:
+    took = timedelta(hours=2)
+    known: dict[str, Any] = {"batch": batch, "lane": lane, "prompts": 10, "answered": 10}
+    return BatchFinished(at=NOW, provider_id="batch_1", took=took, **known | options)
+
+
+def failed(batch: str = "b2", **options: Any) -> BatchFailed:
+    known: dict[str, Any] = {"lane": "l", "prompts": 10, "took": timedelta(minutes=1)}
+    known |= {"batch": batch, "provider_id": "batch_2", "reason": "validation"}
+    return BatchFailed(at=NOW, **known | options)
+
+
+# What is posted
+
+
+def test_each_kind_of_news_is_posted_in_words(shop: Shop, receiver: Receiver) -> None:
+    shop.install(receiver.url)
+    news: list[Event] = [
+        finished(cost=12_340_000_000),
+        failed(codes=("invalid_json_line",)),
+        PromptDead(at=NOW, task_id="t1", name="shop.ask", kills=3),
+        LimitReached(
+            at=NOW, account="default", model="m", lane="l", batch="b3", reason="throttled"
+        ),
+        BudgetNear(
+            at=NOW, day="2026-01-31", percent=80, spent=8 * 10**9, under_way=0, budget=10**10
+        ),
+        LaneStuck(
+            at=NOW, lane="l", prompts=5, tokens=9, oldest=timedelta(hours=3), why="no_account"
+        ),
+    ]
+    assert tuple(event.kind for event in news) == NEWS
+    shop.tell(*news)
+    shop.tick_until(lambda: receiver.posts, "it is posted")
+    ((path, body),) = receiver.posts
+    assert path == f"/services/{SECRET}"
+    ended, refused, dead, *others = body["text"].removeprefix("shop:\n").splitlines()
+    assert ended == (
+        "• batch b1 of lane default|/v1/x|m| (10 prompts) is finished: 10 answered, after 2 h, "
+        "for $12.34"
+    )
+    assert refused == (
+        "• batch b2 of lane l (10 prompts) failed, its file was refused (invalid_json_line): "
+        "0 answered, after 1 min"
+    )
+    assert dead == (
+        "• task shop.ask [t1] killed its worker 3 times in a row; "
+        "batchq.retry(app, 't1') tries it again"
+    )
+    assert others == [
+        "• account default for m is throttled: batch b3 waits",
+        "• 80 % of the budget of $10.00 for 2026-01-31 is reached: $8.00 spent",
+        "• lane l is stuck, its account is not in the settings: 5 prompts, the oldest for 3 h",
+    ]
+    assert receiver.headers[0]["Content-Type"] == "application/json"
+
+
+def test_one_event_is_one_line(shop: Shop, receiver: Receiver) -> None:
+    shop.install(receiver.url)
+    shop.tell(finished())
+    shop.tick_until(lambda: receiver.posts, "it is posted")
+    assert receiver.texts[0].startswith("shop: batch b1 of lane")
+    shop.ticks()
+    assert len(receiver.posts) == 1, "and not again"
+
+
+def test_many_that_end_within_seconds_are_one_message(shop: Shop, receiver: Receiver) -> None:
+    shop.install(receiver.url)
+    lanes = ["a", "a", "b"] * 20
+    shop.tell(*(finished(f"b{n}", lane=lane, cost=10**9) for n, lane in enumerate(lanes)))
+    shop.tick_until(lambda: receiver.posts, "it is posted")
+    assert receiver.texts == [
+        "shop: batch finished, 60 times: 600 prompts answered, $60.00 (40 of a, 20 of b)"
+    ]
+
+
+def test_after_a_message_there_is_a_pause_in_which_news_are_gathered(
+    server: Server, receiver: Receiver
+) -> None:
+    shop = Shop(batchq_tick=0.7)
+    shop.install(receiver.url)
+    shop.tell(finished("b1"))
+    shop.tick_until(lambda: receiver.posts, "the first is posted")
+    shop.tell(finished("b2"))
+    shop.ticks(3)
+    shop.tell(finished("b3"))
+    shop.ticks(3)
+    assert len(receiver.posts) == 1
+    shop.tick_until(lambda: len(receiver.posts) == 2, "the others are posted")
+    assert "b2" in receiver.texts[1]
+    assert "b3" in receiver.texts[1]
+
+
+def test_what_is_not_asked_for_is_not_posted(shop: Shop, receiver: Receiver) -> None:
+    shop.install(receiver.url, on=("batch_failed",))
+    shop.tell(finished(), failed("b9"), finished())
+    shop.tick_until(lambda: receiver.posts, "it is posted")
+    assert len(receiver.posts) == 1
+    assert receiver.texts[0].startswith("shop: batch b9")
+
+
+def test_a_failure_for_want_of_room_is_said_by_the_limit(shop: Shop, receiver: Receiver) -> None:
+    shop.install(receiver.url)
+    shop.tell(failed(reason="no_room"))
+    shop.ticks()
+    assert receiver.posts == []
+
+
+def test_what_happened_before_is_no_news(shop: Shop, receiver: Receiver) -> None:
+    shop.tell(finished("old"))
+    shop.install(receiver.url)
+    shop.ticks()
+    shop.tell(finished("new"))
+    shop.tick_until(lambda: receiver.posts, "it is posted")
+    assert "old" not in receiver.texts[0]
+
+
+def test_nobody_can_call_the_whole_channel(shop: Shop, receiver: Receiver) -> None:
+    """A lane's label is the user's own text, and Slack reads angle brackets as commands."""
+    shop.install(receiver.url)
+    shop.tell(finished(lane="default|/v1/x|m|<!channel>&co"))
+    shop.tick_until(lambda: receiver.posts, "it is posted")
+    assert "&lt;!channel&gt;&amp;co" in receiver.texts[0]
+    assert "<" not in receiver.texts[0]
+
+
+def test_a_message_is_no_longer_than_services_take() -> None:
+    lane = "x" * 900
+    text = message([finished(lane=lane) for _ in range(3)], "shop")
+    assert len(text) == 1900
+    assert text.endswith("…")
+
+
+# Who does not listen
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ((503, {}), "HTTP 503"),
+        ((429, {"Retry-After": "0"}), "HTTP 429"),
+        ((500, {"Retry-After": "soon"}), "HTTP 500"),
+    ],
+)
+def test_a_receiver_that_is_out_of_order_is_told_later(
+    shop: Shop,
+    receiver: Receiver,
+    caplog: pytest.LogCaptureFixture,
+    answer: tuple[int, dict[str, str]],
+    why: str,
+) -> None:
+    receiver.answers = [answer] * 2
+    shop.install(receiver.url)
+    shop.tell(finished("b1"))
+    shop.tick_until(lambda: receiver.posts, "it is tried")
+    shop.tell(finished("b2"))
+    shop.tick_until(lambda: len(receiver.posts) == 3, "it is tried until it succeeds")
+    assert "b1" in receiver.texts[2]
+    assert "b2" in receiver.texts[2]
+    shop.ticks()
+    assert len(receiver.posts) == 3
+    assert f"receiver 1 of notices is not told yet ({why})" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_it_waits_as_long_as_the_receiver_says(shop: Shop, receiver: Receiver) -> None:
+    receiver.answers = [(429, {"Retry-After": "77"})]
+    shop.install(receiver.url)
+    shop.tell(finished())
+    shop.tick_until(lambda: receiver.posts, "it is tried")
+    known = shop.journal.notified(notify._receivers(shop.app)[0].id)
+    assert 70_000 < known.until - shop.journal.now() <= 77_000
+    shop.ticks()
+    assert len(receiver.posts) == 1
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 410])
+def test_what_is_refused_is_dropped_and_later_news_come(
+    shop: Shop, receiver: Receiver, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    """One message that is refused for good would stand before all that come after it."""
+    elsewhere = {"Location": f"http://{receiver.address}/elsewhere"}
+    receiver.answers = [(status, elsewhere)]
+    shop.install(receiver.url)
+    shop.tell(finished("b1"))
+    shop.tick_until(lambda: receiver.posts, "it is refused")
+    shop.tell(finished("b2"))
+    shop.tick_until(lambda: len(receiver.posts) == 2, "the next is posted")
+    assert "b1" not in receiver.texts[1]
+    assert {path for path, _ in receiver.posts} == {f"/services/{SECRET}"}, "and nowhere else"
+    assert f"receiver 1 of notices has refused a message, which is dropped (HTTP {status})" in (
+        caplog.text
+    )
+
+
+def test_a_receiver_that_is_away_is_told_when_it_is_back(
+    shop: Shop, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    with receiving() as gone:
+        url = gone.url
+    shop.install(url, receiver.url)
+    shop.tell(finished())
+    shop.tick_until(lambda: receiver.posts, "the other is told")
+    shop.tick_until(lambda: "ConnectionRefusedError" in caplog.text, "it is logged")
+    assert SECRET not in caplog.text
+    first, _ = notify._receivers(shop.app)
+    assert shop.journal.notified(first.id).failures >= 1
+
+
+def test_a_slow_receiver_holds_up_no_step(shop: Shop, receiver: Receiver) -> None:
+    receiver.let_go.clear()
+    with receiving() as quick:
+        shop.install(receiver.url, quick.url)
+        shop.tell(finished())
+        notify.wake(shop.app)
+        wait_until(lambda: receiver.posts, description="it holds on")
+        rescue(shop.app)
+        rescue(shop.app)
+        running = [thread.name for thread in threading.enumerate()]
+        assert running.count("batchq-notify-1") == 1
+        wait_until(lambda: quick.posts, description="its neighbour is told")
+        receiver.let_go.set()
+        shop.quiet()
+    assert len(receiver.posts) == 1
+
+
+def test_two_workers_post_once(shop: Shop, receiver: Receiver) -> None:
+    """Their ticks come side by side; who holds the receiver's lease posts."""
+    shop.install(receiver.url)
+    other = Shop()
+    other.install(receiver.url)
+    receiver.let_go.clear()
+    shop.tell(finished())
+    notify.wake(shop.app)
+    wait_until(lambda: receiver.posts, description="one is at it")
+    other.ticks(3)
+    receiver.let_go.set()
+    shop.quiet()
+    other.ticks(3)
+    assert len(receiver.posts) == 1
+
+
+def test_redis_knows_how_far_it_came_and_not_the_url(
+    server: Server, shop: Shop, receiver: Receiver
+) -> None:
+    shop.install(receiver.url)
+    shop.tell(finished())
+    shop.tick_until(lambda: receiver.posts, "it is posted")
+    assert not [text for _, text in _texts(shop.journal._redis) if SECRET.encode() in text]
+    assert keys_without_end(server.client, documented=DOCUMENTED) == []
+    shop.journal._redis.delete(*shop.journal._redis.scan_iter("*notified*"))
+    shop.ticks()
+    assert len(receiver.posts) == 1, "what is forgotten is not told again"
+
+
+# Apprise
+
+
+def test_apprise_posts_what_is_no_webhook(
+    shop: Shop, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("apprise")
+    caplog.set_level(1)
+    shop.install(f"json://{receiver.address}/{SECRET}")
+    shop.tell(finished(lane="default|/v1/x|m|<b>"))
+    shop.tick_until(lambda: receiver.posts, "it is posted")
+    ((path, body),) = receiver.posts
+    assert path == f"/{SECRET}"
+    assert body["message"].startswith("shop: batch b1 of lane default|/v1/x|m|<b> (10 prompts)")
+    assert SECRET not in caplog.text
+
+
+def test_apprise_fails_as_others_do(
+    shop: Shop, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("apprise")
+    caplog.set_level(1)
+    receiver.answers = [(500, {})]
+    shop.install(f"json://{receiver.address}/{SECRET}")
+    shop.tell(finished())
+    shop.tick_until(lambda: len(receiver.posts) == 2, "it is tried again")
+    assert "receiver 1 of notices is not told yet (Apprise)" in caplog.text
+    assert SECRET not in caplog.text
+
+
+# How it is set up
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "hooks.slack.com/services/x", "https://", "http://[::1", "https://a b/c"),
+        *("https://user:canary-secret@host/x", "http://host:99999/x", "https://host/\nx"),
+        *("nothing-like-it://canary-secret", "mailto://"),
+    ],
+)
+def test_a_url_that_is_none_is_refused_without_showing_it(shop: Shop, url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        notify.install(shop.app, ["http://fine/", url])
+    assert "URL 2" in str(caught.value)
+    assert "canary" not in f"{caught.value} {caught.value.args}"
+    assert notify._installed.get(shop.app) is None
+
+
+def test_a_kind_that_is_none_is_refused(shop: Shop) -> None:
+    with pytest.raises(ConfigurationError, match=r"Did you mean batch_failed\?"):
+        notify.install(shop.app, "http://fine/", on=["batch_fails"])
+
+
+def test_a_receiver_does_not_show_its_url(shop: Shop) -> None:
+    notify.install(shop.app, f"https://hooks.example/{SECRET}")
+    assert SECRET not in repr(notify._receivers(shop.app))
+
+
+def test_the_setting_is_the_name_of_a_variable(
+    server: Server, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving() as second:
+        monkeypatch.setenv("SHOP_URLS", f" {receiver.url}\n{second.url} ")
+        shop = Shop(batchq_notify="SHOP_URLS")
+        notify.begin(shop.app)
+        shop.tell(finished())
+        shop.tick_until(lambda: receiver.posts and second.posts, "both are told")
+
+
+def test_a_url_in_the_place_of_the_name_is_refused_without_showing_it() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        settings(make_app("wrong", batchq_notify=f"https://hooks.example/{SECRET}"))
+    assert str(caught.value) == (
+        "batchq_notify: accepted is the name of the environment variable that holds the URLs, or "
+        "None."
+    )
+    assert SECRET not in repr(caught.value.args)
+
+
+def test_a_worker_does_not_start_without_its_urls(stack: Stack) -> None:
+    worker = stack.worker(APP, environment={"BATCHQ_TEST_URLS": " "}, wait=False)
+    assert worker.wait() == 1
+    assert "the environment variable BATCHQ_TEST_URLS is not set" in worker.output()
+
+
+# In a worker
+
+
+def test_a_worker_posts_what_its_steps_have_done(stack: Stack, receiver: Receiver) -> None:
+    """From a process of its pool, that was forked before there was anything to post."""
+    environment = {"BATCHQ_TEST_URLS": receiver.url}
+    worker = stack.worker(APP, environment=environment)
+    beat = stack.beat(APP, environment=environment)
+    ask = stack.app(APP).tasks[f"{APP}.ask"]
+    receiver.let_go.clear()
+    assert ask.delay(f"{CANARY} 1").get(timeout=30)
+    wait_until(lambda: receiver.posts, description="it is posted")
+    # The receiver hangs, and everything else goes on.
+    assert ask.delay(f"{CANARY} 2").get(timeout=30)
+    journal = journal_of(stack.app(APP))
+    wait_until(lambda: len(ended(journal)) == 2, description="both have ended")
+    assert len(receiver.posts) == 1
+    receiver.let_go.set()
+    wait_until(lambda: len(receiver.posts) == 2, description="the second is told")
+    assert receiver.texts == [f"notices: {event}" for event in ended(journal)]
+    assert CANARY not in "".join(receiver.texts)
+    for process in (worker, beat):
+        assert SECRET not in process.output()
+    assert not [text for _, text in _texts(journal._redis) if SECRET.encode() in text]
+
+
+def ended(journal: Journal) -> list[Event]:
+    return [event for event in journal.events() if isinstance(event, BatchFinished)]
