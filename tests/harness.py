@@ -39,6 +39,10 @@ MARK = "PYTEST_MARK_OF_BATCHQ"
 #: Opens nothing: the emulator takes any key.
 API_KEY = "sk-test-opens-nothing"
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts so what it puts into the background, and all that is started here inherits it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def wait_until(
     condition: Callable[[], T | None], *, description: str, timeout: float = 30, every: float = 0.05

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -12,7 +14,7 @@ from batchq.account import Limits
 from batchq.config import settings
 from batchq.flow.adopt import look_for_lost
 from batchq.flow.flush import flush
-from batchq.journal import Search, journal_of
+from batchq.journal import Epoch, Search, journal_of
 from batchq.journal.lost import KNOWN_EPOCHS
 from batchq.lifecycle import search_is_due
 from batchq.provider import provider_for
@@ -276,6 +278,26 @@ def test_a_lane_is_not_sealed_for_a_journal_that_was_lost_a_moment_ago(
     assert journal.places(asked.custom_ids) == ["lane"]
     epoch = journal.epoch().id
     assert journal.seal(LANE, "b", limits=Limits(), tokens=10**9, epoch=epoch) == (1, False)
+
+
+def test_a_loss_is_told_once_however_many_threads_come_upon_it(
+    make: Callable[..., Any], server: Server
+) -> None:
+    """Two threads of one worker saw it at once, and both wrote it into the log."""
+    journal = journal_of(make())
+    together = threading.Barrier(8)
+
+    def epoch(_: int) -> Epoch:
+        together.wait()
+        return journal.epoch()
+
+    for _ in range(20):
+        before = journal.epoch().id
+        server.client.flushall()
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(epoch, range(8)))
+        assert [epoch.lost for epoch in found].count(True) == 1
+        assert {epoch.id for epoch in found} == {journal.epoch().id} != {before}
 
 
 def test_nobody_waits_for_an_adopted_batch_that_is_read(make: Callable[..., Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -30,6 +31,8 @@ __all__ = ["KNOWN_EPOCHS", "Lost"]
 KNOWN_EPOCHS: dict[tuple[str, str], str] = {}
 """The journals that this process knows. What is forked from it knows them too."""
 
+_KNOWN = threading.Lock()
+
 
 class Lost(Books):
     """The epoch, and the answers that were paid for before it."""
@@ -42,13 +45,17 @@ class Lost(Books):
         if b"id" not in fields or before not in ("", fields[b"id"].decode()):
             flat = self._run("epoch", [self.key("epoch")], [secrets.token_hex(8), before])
             fields = dict(zip(flat[::2], flat[1::2], strict=True))
-        now = KNOWN_EPOCHS[where] = fields[b"id"].decode()
+        now = fields[b"id"].decode()
+        with _KNOWN:
+            # Another thread may have been first, and may know a later one than this one read.
+            if first := KNOWN_EPOCHS.get(where, "") == before:
+                KNOWN_EPOCHS[where] = now
         former = {
             name.decode().removeprefix("was:"): count_of(value)
             for name, value in fields.items()
             if name.startswith(b"was:")
         }
-        return Epoch(id=now, former=former, lost=before not in ("", now))
+        return Epoch(id=now, former=former, lost=first and before not in ("", now))
 
     def start_of_server(self) -> str:
         """Tells one start of the server from the next; empty where it does not say."""

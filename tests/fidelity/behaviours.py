@@ -200,16 +200,18 @@ def the_tree_of_results(at: Place) -> Any:
 def chord_header_fails(at: Place) -> Any:
     kind = at.kind
     body = kind.join.s().on_error(kind.note_error.s(at.key("told")))
-    result = chord([kind.fail_after.s("a"), kind.say.s("b")], body).apply_async()
-    return [at.end(result), [told[2:] for told in at.notes("told", 1)]]
+    result: Any = chord([kind.fail_after.s("a"), kind.say.s("b")], body).apply_async()
+    told = [told[2:] for told in at.notes("told", 1)]
+    return [at.end(result), [at.end(member) for member in result.parent], told]
 
 
 @behaviour()
 def chord_header_fails_while_another_works(at: Place) -> Any:
     kind = at.kind
     body = kind.join.s().on_error(kind.note_error.s(at.key("told")))
-    result = chord([kind.fail.s("no"), kind.say.s("b")], body).apply_async()
-    return [at.end(result), [told[2:] for told in at.notes("told", 1)]]
+    result: Any = chord([kind.fail.s("no"), kind.say.s("b")], body).apply_async()
+    told = [told[2:] for told in at.notes("told", 1)]
+    return [at.end(result), [at.end(member) for member in result.parent], told]
 
 
 @behaviour()
@@ -495,10 +497,9 @@ def hard_time_limit(at: Place) -> Any:
 @behaviour(but_not_in=NO_LIMITS)
 def hard_time_limit_in_a_chord(at: Place) -> Any:
     kind = at.kind
-    result = chord([kind.killed.s("Far too long."), kind.say.s("b")], kind.join.s()).apply_async()
-    # The chord's error or its member's: Celery raises the one that it comes upon first.
-    raised, *_ = at.end(result)
-    return raised
+    header = [kind.killed.s("Far too long."), kind.say.s("b")]
+    result: Any = chord(header, kind.join.s()).apply_async()
+    return [at.end(result), [at.end(member) for member in result.parent]]
 
 
 @behaviour(but_not_in=ONE_PROCESS)

@@ -121,7 +121,8 @@ def running(environment: Environment, stack: Stack) -> Iterator[Celery[Any]]:
             *("--beat", "--schedule", str(stack.directory / "schedule")),
             "--task-events",
             pool=environment.pool,
-            concurrency=4,
+            # More than the live calls that are slow at once: what expires is to begin in time.
+            concurrency=6,
             queues=["celery", "batchq", "special", "topical"],
             # Celery refuses pickle to a worker of root, as tests in a container are.
             environment={"FIDELITY": json.dumps(conf), "C_FORCE_ROOT": "1"},

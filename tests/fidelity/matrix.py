@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from celery.exceptions import TimeoutError  # noqa: A004
-from celery.result import EagerResult, allow_join_result
+from celery.result import AsyncResult, EagerResult, allow_join_result
 
 from tests.fidelity.behaviours import BEHAVIOURS, Behaviour
 from tests.fidelity.environments import Environment
@@ -64,14 +64,19 @@ class Place:
         self.watched[result.id] = name
 
     def end(self, result: Any, *, watched: bool = True) -> list[Any]:
-        """How a task, or a canvas, ends."""
+        """How a task, or a canvas, ends.
+
+        While it waits, `get` raises a parent's error where it comes upon that first: which of the
+        two it is, is chance in Celery. So a parent is not followed, and is looked at for itself.
+        """
         # A group has no id that anybody hears of; so its members are watched.
         for number, each in enumerate(getattr(result, "results", None) or [result]):
             if watched and not isinstance(each, EagerResult):
                 self.watch(each, f"it {number}" if each is not result else "it")
+        alone = {"follow_parents": False} if isinstance(result, AsyncResult) else {}
         try:
             with allow_join_result():
-                value = result.get(timeout=_PATIENCE)
+                value = result.get(timeout=_PATIENCE, **alone)
         except TimeoutError:
             raise
         except Exception as error:  # noqa: BLE001 whatever it is, it is to be the same
