@@ -134,14 +134,23 @@ def _task(app: Any, step: Callable[..., None], queue: str) -> None:
     def run(self: Any, *args: Any, **kwargs: Any) -> None:
         step(self.app, *args, **kwargs)
 
+    base: Any = app.Task
+
+    class Step(base):  # type: ignore[misc]
+        # The attribute ``queue`` of a task is deprecated in Celery 5.7.
+        abstract = True
+
+        def apply_async(self, *args: Any, **options: Any) -> Any:
+            return base.apply_async(self, *args, **{"queue": queue} | options)
+
     run.__doc__ = step.__doc__
     app.task(
         run,
+        base=Step,
         name=f"batchq.{step.__name__}",
         bind=True,
         shared=False,
         typing=False,
-        queue=queue,
         serializer="json",
         ignore_result=True,
         # Repeating a step is harmless, losing it costs a tick.

@@ -59,8 +59,12 @@ def test_install_waits_for_the_settings_of_a_lazy_app() -> None:
     app: Any = Celery("lazy", set_as_current=False)
     batchq.install(app)
     assert not app.finalized
-    app.conf.update(broker_url="redis://127.0.0.1:1/0", batchq_queue="mine", batchq_tick=7)
-    assert app.tasks["batchq.flush"].queue == "mine"
+    app.conf.update(broker_url="memory://", batchq_redis_url="redis://127.0.0.1:1/0")
+    app.conf.update(batchq_queue="mine", batchq_tick=7)
+    app.tasks["batchq.flush"].apply_async()
+    with app.connection_for_read() as connection:
+        sent = connection.SimpleQueue("mine").get(block=False)
+    assert sent.headers["task"] == "batchq.flush"
     assert app.conf.beat_schedule["batchq.flush"]["schedule"] == 7
 
 

@@ -292,6 +292,24 @@ def test_nothing_is_kept_for_a_task_nobody_knows(journal: Journal) -> None:
     assert journal.keep("t", message=b"x") == "GONE"
 
 
+def test_a_task_that_ended_leaves_no_prompt_though_a_second_delivery_is_kept(
+    journal: Journal,
+) -> None:
+    """What it had asked lay in Redis for as long as the mark that refuses a second delivery."""
+    asked = capture(journal)
+    journal.answer(LANE, [(asked.custom_ids[0], outcome())])
+    lease, _ = claim(journal, asked.task_id)
+    assert claim(journal, asked.task_id)[1].word == "BUSY"
+    journal.keep(asked.task_id, message=message(asked.task_id))
+    journal.settle(asked.task_id, token=lease.token, state="SUCCESS", final=True)
+    assert not journal._redis.exists(journal._bodies(asked.task_id))
+    assert outcomes(journal, asked) == [None]
+
+    assert journal.messages([asked.task_id]) == [message(asked.task_id)]
+    assert claim(journal, asked.task_id)[1].word == "DONE"
+    assert journal.resuming_tasks() == 0
+
+
 def test_only_the_run_itself_notes(journal: Journal) -> None:
     lease, _ = claim(journal, "t")
     entry = Entry(number=0, endpoint="live", model="m", fingerprint="f", round=0, outcome=outcome())

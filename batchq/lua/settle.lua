@@ -11,12 +11,14 @@ if redis.call("HGET", task, "run") ~= ARGV[1] then
 end
 
 local known = redis.call("HMGET", task, "nesting", "retries", "next")
-if ARGV[4] == "1" and not known[3] then
+if ARGV[4] == "1" then
   -- What is left is the mark that refuses a second delivery, and for people to look at, which
-  -- calls there were: without what they asked, and what came back.
+  -- calls there were: without what they asked, and what came back. A delivery that found the task
+  -- busy is still to end by the mark, or, where it is the task's replacement, by the revoke.
+  local stays = { name = true, next = true, revoked = known[3] }
   local all, kept = redis.call("HGETALL", task), {}
   for at = 1, #all, 2 do
-    if all[at] == "name" then
+    if stays[all[at]] then
       kept[#kept + 1] = { all[at], all[at + 1] }
     elseif looked_at[all[at]:match("^%d+:(%a+)$")] then
       kept[#kept + 1] = { "was:" .. all[at], all[at + 1] }
