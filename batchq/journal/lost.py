@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import threading
 from collections.abc import Generator, Iterable, Sequence
@@ -31,7 +32,16 @@ __all__ = ["KNOWN_EPOCHS", "Lost"]
 KNOWN_EPOCHS: dict[tuple[str, str], str] = {}
 """The journals that this process knows. What is forked from it knows them too."""
 
-_KNOWN = threading.Lock()
+_known = threading.Lock()
+
+
+def _after_fork() -> None:
+    """A thread that is not in this process may have held it."""
+    global _known  # noqa: PLW0603
+    _known = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Lost(Books):
@@ -46,7 +56,7 @@ class Lost(Books):
             flat = self._run("epoch", [self.key("epoch")], [secrets.token_hex(8), before])
             fields = dict(zip(flat[::2], flat[1::2], strict=True))
         now = fields[b"id"].decode()
-        with _KNOWN:
+        with _known:
             # Another thread may have been first, and may know a later one than this one read.
             if first := KNOWN_EPOCHS.get(where, "") == before:
                 KNOWN_EPOCHS[where] = now

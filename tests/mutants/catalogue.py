@@ -99,6 +99,13 @@ _FENCES = [
         (JOURNAL,),
     ),
     Mutant(
+        "a task that ended is not forgotten while a second delivery of it is kept",
+        "batchq/lua/settle.lua",
+        'if ARGV[4] == "1" then',
+        'if ARGV[4] == "1" and not known[3] then',
+        (f"{JOURNAL}::test_a_task_that_ended_leaves_no_prompt_though_a_second_delivery_is_kept",),
+    ),
+    Mutant(
         "a step without its lease advances a batch",
         "batchq/lua/advance.lua",
         'if redis.call("GET", KEYS[2]) ~= ARGV[1] then',
