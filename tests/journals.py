@@ -18,7 +18,7 @@ LANE = Lane(account="default", endpoint="/v1/chat/completions", model=MODEL)
 #: Beginnings of keys that have no end, and why: they are the books, and empty out by themselves.
 DOCUMENTED = (
     *("lanes", "lane:", "totals:", "waiting", "resuming", "batches", "counters", "dead"),
-    *("epoch", "held"),
+    *("epoch", "held", "clock"),
 )
 
 

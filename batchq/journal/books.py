@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
-from importlib import resources
 from typing import Any
 
 import redis
@@ -15,6 +14,7 @@ import redis
 from batchq.codec import Codec, codec_of
 from batchq.config import Settings
 from batchq.health import Facts, look
+from batchq.journal.clock import Clock, source_of
 from batchq.journal.replies import (
     is_full,
     is_rubbish,
@@ -40,8 +40,10 @@ class Books:
         # redis-py types a reply as everything that any server might answer.
         self._redis: Any = client
         self._config = config
+        self.clock = Clock(self._redis, f"{{{config.key_prefix}}}")
         self._scripts: dict[str, Any] = {
-            name: self._redis.register_script(_source(name)) for name in _SCRIPTS
+            name: self._redis.register_script(source_of(name, self.clock.prefix))
+            for name in _SCRIPTS
         }
 
     def key(self, *parts: str) -> str:
@@ -78,9 +80,7 @@ class Books:
 
     def now(self) -> int:
         """Milliseconds of Redis's own clock: worker clocks differ, this one is shared."""
-        clock: tuple[int, int] = self._redis.time()
-        seconds, microseconds = clock
-        return seconds * 1000 + microseconds // 1000
+        return self.clock.now()
 
     def facts(self) -> Facts:
         """What the server says of itself, to judge whether it is fit."""
@@ -152,7 +152,3 @@ class Books:
             keys = [lease.key, lease.owner] if lease.owner else [lease.key]
             self._run("renew", keys, [lease.token, milliseconds(duration)], on=pipe)
         return [reply == b"RENEWED" for reply in pipe.execute()]
-
-
-def _source(name: str) -> str:
-    return resources.files("batchq.lua").joinpath(f"{name}.lua").read_text(encoding="utf-8")

@@ -4,11 +4,11 @@
 --       id of it, where there is one
 -- ARGV: 1 batch id, 2 time to live in ms, then field, value, ...
 -- Returns: ADOPTED or KNOWN (it has a record)
+-- @include "now"
 if redis.call("EXISTS", KEYS[1]) == 1 then
   return "KNOWN"
 end
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now_ms()
 for at = 3, #ARGV, 2 do
   redis.call("HSET", KEYS[1], ARGV[at], ARGV[at + 1])
 end

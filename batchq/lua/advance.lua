@@ -6,11 +6,11 @@
 --       field, value, ...
 -- Returns: ADVANCED, TOLD (likewise, but a webhook came meanwhile: the next step is due now) or
 --          LOST
+-- @include "now"
 if redis.call("GET", KEYS[2]) ~= ARGV[1] then
   return "LOST"
 end
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now_ms()
 local known = redis.call("HMGET", KEYS[1], "state", "told_at")
 local told = ARGV[4] ~= "" and (known[2] or "0") ~= ARGV[4]
 -- First a write that a full Redis takes: it then takes the others too, and what runs gets done.

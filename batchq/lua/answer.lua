@@ -4,6 +4,7 @@
 -- Returns: ANSWERED (others of this task are still out), READY (the task can be resumed),
 --          ALREADY (it had an outcome), UNKNOWN (nobody asks this) or BROKEN (its task's key is
 --          none of ours)
+-- @include "now"
 local task, number = KEYS[1], ARGV[2]
 local prompt = redis.pcall("HMGET", task, number .. ":place", number .. ":bytes",
   number .. ":tokens")
@@ -33,7 +34,6 @@ if redis.call("HINCRBY", task, "waiting", -1) > 0 then
 end
 redis.call("ZREM", KEYS[2], ARGV[1])
 -- Below 0: its message is still to be sent, and most likely is in a moment.
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now_ms()
 redis.call("ZADD", KEYS[3], -now, ARGV[1])
 return "READY"

@@ -3,6 +3,7 @@
 -- ARGV: 1 token, 2 lease in ms, 3 batch id, 4 how often in a row a step may kill its worker,
 --       5 how long a batch that is set aside waits to be retried, in ms, 6 why it is set aside
 -- Returns: BEGUN, HELD (a step is under way elsewhere), DEAD (it is set aside) or GONE
+-- @include "now"
 local lease, batch, token = KEYS[1], KEYS[2], ARGV[1]
 local holder = redis.call("GET", lease)
 if holder and holder ~= token then
@@ -19,8 +20,7 @@ redis.call("HDEL", batch, "wakes", "woken_at")
 if known[2] and known[2] ~= token then
   -- The step before this one neither ended nor gave up its lease: its worker is gone.
   if redis.call("HINCRBY", batch, "crashes", 1) >= tonumber(ARGV[4]) then
-    local time = redis.call("TIME")
-    local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    local now = now_ms()
     redis.call("HSET", batch, "dead_at", now, "note", ARGV[6])
     redis.call("HDEL", batch, "step")
     redis.call("ZADD", KEYS[3], now + ARGV[5], ARGV[3])

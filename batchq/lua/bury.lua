@@ -3,12 +3,12 @@
 -- KEYS: 1 task hash, 2 bodies hash, 3 lease, 4 resuming tasks, 5 dead tasks
 -- ARGV: 1 token, 2 task id, 3 the task's message, 4 Celery's state, 5 time to live in ms
 -- Returns: BURIED or LOST (another run took over)
+-- @include "now"
 local task = KEYS[1]
 if redis.call("HGET", task, "run") ~= ARGV[1] then
   return "LOST"
 end
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now_ms()
 redis.call("HDEL", task, "run", "next", "sends", "sent_for")
 redis.call("HSET", task, "message", ARGV[3], "done", ARGV[4])
 redis.call("PEXPIRE", task, ARGV[5])

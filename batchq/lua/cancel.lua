@@ -2,6 +2,7 @@
 -- KEYS: 1 batch hash, 2 open batches
 -- ARGV: 1 batch id
 -- Returns: ASKED or OVER (it has ended, or was set aside, or nobody knows it)
+-- @include "now"
 if not redis.call("ZSCORE", KEYS[2], ARGV[1]) then
   return "OVER"
 end
@@ -9,8 +10,7 @@ local known = redis.call("HMGET", KEYS[1], "state", "dead_at")
 if not known[1] or known[1] == "finished" or known[2] then
   return "OVER"
 end
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now_ms()
 redis.call("HDEL", KEYS[1], "wakes", "woken_at")
 redis.call("HSETNX", KEYS[1], "cancel_at", now)
 -- As a webhook does: a poll that is under way looks again at once.

@@ -8,6 +8,7 @@
 --       inputs
 -- Returns: CAPTURED, ALREADY (this run has written before), LOST (another run took over) or
 --          REVOKED (its task was revoked while it ran: nothing is written)
+-- @include "now"
 local task, bodies, lease = KEYS[1], KEYS[2], KEYS[3]
 local token, task_id = ARGV[1], ARGV[2]
 
@@ -32,8 +33,7 @@ for at = 8, #KEYS, 2 do
   redis.call("ZCARD", KEYS[at])
 end
 
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now_ms()
 local asked = 0
 for at = 7, #ARGV, 8 do
   local number, custom_id, lane_name = ARGV[at], ARGV[at + 1], ARGV[at + 2]

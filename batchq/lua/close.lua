@@ -6,11 +6,11 @@
 --       5 lane name, 6 how many arguments its fields are, then field, value, ...,
 --       then what to add up: name, number, ...
 -- Returns: CLOSED or LOST
+-- @include "now"
 if redis.call("GET", KEYS[3]) ~= ARGV[1] then
   return "LOST"
 end
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now_ms()
 -- First a write that a full Redis takes: it then takes the others too, and what runs gets done.
 redis.call("ZREM", KEYS[4], ARGV[2])
 local sums = 7 + tonumber(ARGV[6])

@@ -3,12 +3,12 @@
 -- KEYS: 1 the journal's names
 -- ARGV: 1 a name, should it have none, 2 the name that this process remembers, or nothing
 -- Returns: the hash as a flat list: id is its name, was:<name> when that was found to be lost
+-- @include "now"
 if redis.call("HEXISTS", KEYS[1], "id") == 0 then
   redis.call("HSET", KEYS[1], "id", ARGV[1])
 end
 if ARGV[2] ~= "" and redis.call("HGET", KEYS[1], "id") ~= ARGV[2] then
-  local time = redis.call("TIME")
-  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local now = now_ms()
   redis.call("HSETNX", KEYS[1], "was:" .. ARGV[2], now)
 end
 return redis.call("HGETALL", KEYS[1])

@@ -2,9 +2,20 @@
 -- KEYS: 1 events
 -- ARGV: 1 the event as JSON, 2 about how many events to keep, 3 time to live in ms
 -- Returns: the event's id
+-- @include "now"
 -- First a write that a full Redis takes: it then takes the others too, and the stream grows no
 -- longer than it may.
 redis.call("XTRIM", KEYS[1], "MAXLEN", "~", ARGV[2])
-local id = redis.call("XADD", KEYS[1], "MAXLEN", "~", ARGV[2], "*", "event", ARGV[1])
+-- Its id is its time, as Redis would make it, but by the clock that the journal's times are of.
+local last = redis.call("XREVRANGE", KEYS[1], "+", "-", "COUNT", 1)[1]
+local at, number = now_ms(), 0
+if last then
+  local last_at, last_number = last[1]:match("^(%d+)-(%d+)$")
+  if tonumber(last_at) >= at then
+    at, number = last_at, tonumber(last_number) + 1
+  end
+end
+local id = redis.call("XADD", KEYS[1], "MAXLEN", "~", ARGV[2], ("%.0f-%.0f"):format(at, number),
+  "event", ARGV[1])
 redis.call("PEXPIRE", KEYS[1], ARGV[3])
 return id

@@ -7,6 +7,7 @@
 --       ask this, 6 batch id, 7 custom id of the line, 8 time to live in ms
 -- Returns: READY or ANSWERED (see answer.lua), TAKEN (it waits with the batch), ELSEWHERE (it is
 --          not in its lane) or GONE (the line is another's, or will have no answer)
+-- @include "now"
 local task, number = KEYS[1], ARGV[2]
 local prompt = redis.call("HMGET", task, number .. ":place", number .. ":bytes",
   number .. ":tokens")
@@ -49,7 +50,6 @@ if redis.call("HINCRBY", task, "waiting", -1) > 0 then
 end
 redis.call("ZREM", KEYS[2], ARGV[1])
 -- Below 0: its message is still to be sent, and most likely is in a moment.
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now_ms()
 redis.call("ZADD", KEYS[3], -now, ARGV[1])
 return "READY"

@@ -2,8 +2,8 @@
 -- KEYS: 1 task hash or batch hash, 2 dead tasks or open batches, 3 resuming tasks
 -- ARGV: 1 the id, 2 what it is: task or batch, 3 time to live in ms
 -- Returns: REVIVED or ALIVE (it is not dead)
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+-- @include "now"
+local now = now_ms()
 if ARGV[2] == "batch" then
   if redis.call("HDEL", KEYS[1], "dead_at", "wakes", "woken_at") == 0 then
     return "ALIVE"

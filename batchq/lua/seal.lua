@@ -5,6 +5,7 @@
 --       7 time to live in ms, 8 whether nothing else is queued (1 or 0), 9 the journal's name,
 --       then for each candidate: custom id, number
 -- Returns: {prompts moved, FULL or MORE, the custom ids of candidates that are damaged}
+-- @include "now"
 if redis.call("HGET", KEYS[7], "id") ~= ARGV[9] then
   -- It was emptied a moment ago: first the provider is looked through for what is lost.
   return { 0, "FULL", {} }
@@ -22,8 +23,7 @@ for i = 1, 4 do
   sums[i] = tonumber(sums[i] or 0)
 end
 
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now_ms()
 local moved, word, damaged = 0, "MORE", {}
 
 -- A prompt whose size is not known any more takes an equal share of the totals with it; else the

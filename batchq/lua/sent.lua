@@ -2,8 +2,8 @@
 -- KEYS: 1 resuming tasks, then the task hash of each
 -- ARGV: the task id of each
 -- Returns: how many of them still have to be taken by a run
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+-- @include "now"
+local now = now_ms()
 local open = 0
 for index = 2, #KEYS do
   local task_id = ARGV[index - 1]

@@ -6,6 +6,7 @@
 --       for each that does, 6 time to live in ms, then for each prompt: custom id, number
 -- Returns: {prompts moved, MOVED, FULL (the new batch is on its way: take another) or SPENT (no
 --       more parts may be made)}
+-- @include "now"
 local batch, prompts, parts = KEYS[1], KEYS[2], KEYS[4]
 local under_way = redis.call("HMGET", batch, "state", "upload_intent_at", "lines", "bytes",
   "inputs", "tokens")
@@ -38,8 +39,7 @@ for index = 5, #KEYS do
 end
 
 if moved > 0 then
-  local time = redis.call("TIME")
-  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local now = now_ms()
   if not under_way[1] then
     redis.call("HSET", batch, "lane", ARGV[3], "state", "sealed", "sealed_at", now,
       "origin", ARGV[4], "budget", ARGV[5])

@@ -5,6 +5,7 @@
 -- Returns: WOKEN, TOLD (a step is under way and looks again), OVER (that is known already),
 --          REPEATED (this webhook came before), DEAD (the batch is set aside) or GONE (it is not at
 --          its provider)
+-- @include "now"
 if redis.call("EXISTS", KEYS[1]) == 1 then
   return "REPEATED"
 end
@@ -16,8 +17,7 @@ elseif known[2] then
   -- To be due is how rescue sees that nobody has retried it: its prompts would get an error.
   return "DEAD"
 end
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now_ms()
 -- First a write that a full Redis takes: it then takes the others too, and what runs gets done.
 redis.call("HDEL", KEYS[2], "told_at")
 redis.call("HSET", KEYS[2], "told_at", now)

@@ -3,11 +3,11 @@
 -- KEYS: 1 task hash, 2 lease, 3 resuming tasks
 -- ARGV: 1 token, 2 task id, 3 the task's message
 -- Returns: UNCLAIMED or LOST (another run took over)
+-- @include "now"
 if redis.call("HGET", KEYS[1], "run") ~= ARGV[1] then
   return "LOST"
 end
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now_ms()
 -- Without "sends", so that the pause before the next try stays the same.
 redis.call("HDEL", KEYS[1], "run", "sends")
 redis.call("HSET", KEYS[1], "next", ARGV[3])

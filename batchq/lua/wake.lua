@@ -4,14 +4,14 @@
 -- ARGV: 1 batch id, 2 the pause after the first message in ms (it doubles with each), 3 the
 --       longest pause in ms, 4 the chain of polls that is to go on, or nothing
 -- Returns: WOKEN, HELD (a step is under way), SENT (its message was sent not long ago) or GONE
+-- @include "now"
 if redis.call("EXISTS", KEYS[2]) == 1 then
   return "HELD"
 end
 if not redis.call("ZSCORE", KEYS[3], ARGV[1]) then
   return "GONE"
 end
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = now_ms()
 local known = redis.call("HMGET", KEYS[1], "wakes", "woken_at")
 local wakes = tonumber(known[1] or 0)
 local pause = math.min(ARGV[2] * 2 ^ math.min(math.max(wakes - 1, 0), 20), tonumber(ARGV[3]))
