@@ -1,5 +1,6 @@
 # make demo    see it work: no key, no Docker, no root (KEEP=1 to stay up, INPUT=file for your own text)
 # make test    the tests, then the capture tests again under openai 2
+# make steady  the tests again and again beside a process that burns a core: which is ever red?
 # make long    those that take longer: partitions, sweeps, chaos, demo, examples
 # make check   what CI checks: ruff, mypy, pyright, luacheck
 # make clean   remove what the others made
@@ -13,7 +14,7 @@ OPENAI2 := openai==2.54.0
 VENV_CELERY57 := .venv-celery57
 BIN := $(VENV)/bin
 # Most tests wait for other processes, so more of them than there are cores run at once.
-TEST_ARGS ?= -n 4 --dist loadfile -m "not long"
+TEST_ARGS ?= -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
 
 # The services by themselves. Set here and not taken from your shell: a REDIS_URL or an
 # OPENAI_BASE_URL that you have exported belongs to something real. Name one on the command line
@@ -29,7 +30,7 @@ FLUSH_AFTER := 3
 SERVICE = REDIS_URL=$(REDIS_URL) OPENAI_BASE_URL=$(OPENAI_BASE_URL) \
   OPENAI_API_KEY=$(OPENAI_API_KEY) BATCHQ_FLUSH_AFTER=$(FLUSH_AFTER) $(BIN)
 
-.PHONY: demo test test-main test-openai2 long fidelity mutants faults chaos check format clean valkey emulator worker beat flower
+.PHONY: demo test test-main test-openai2 steady long fidelity mutants faults chaos check format clean valkey emulator worker beat flower
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -44,11 +45,16 @@ test: test-main test-openai2
 test-main: $(VENV)/.dev
 	$(BIN)/python -m pytest $(TEST_ARGS)
 
+# Red by chance is red: each test that fails in any of the runs is printed with its output.
+RUNS := 10
+steady: $(VENV)/.dev
+	$(BIN)/python -m tests.steady --runs $(RUNS) -- $(TEST_ARGS)
+
 long: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m long
 
 test-openai2: $(VENV_OPENAI2)/.test
-	$(VENV_OPENAI2)/bin/python -m pytest tests/capture tests/test_webhook.py
+	$(VENV_OPENAI2)/bin/python -m pytest -n 4 --dist loadfile tests/capture tests/test_webhook.py
 
 # What Celery's users rely on, where it takes longer: RabbitMQ, results in a database, other
 # settings, Celery 5.7.

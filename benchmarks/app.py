@@ -15,15 +15,22 @@ from batchq import batched_llm_task
 REDIS_URL = os.environ["REDIS_URL"]
 MODEL = "gpt-5.6-luna"
 
-app: Celery[Any] = Celery("benchmarks", set_as_current=False)
-app.conf.update(
-    broker_url=REDIS_URL,
-    # A database of its own, so that results can be counted.
-    result_backend=REDIS_URL.removesuffix("/0") + "/1",
-    batchq_redis_url=REDIS_URL,
-    batchq_flush_after=0,
-)
-batchq.install(app)
+
+def made(prefix: str) -> Celery[Any]:
+    """An app whose journal stands beside others."""
+    app: Celery[Any] = Celery("benchmarks", set_as_current=False)
+    app.conf.update(
+        broker_url=REDIS_URL,
+        # A database of its own, so that results can be counted.
+        result_backend=REDIS_URL.removesuffix("/0") + "/1",
+        batchq_redis_url=REDIS_URL,
+        batchq_key_prefix=prefix,
+        batchq_flush_after=0,
+    )
+    return batchq.install(app)
+
+
+app = made(os.environ.get("BENCHMARK_PREFIX", "batchq"))
 client = OpenAI(max_retries=0)
 
 

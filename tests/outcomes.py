@@ -6,6 +6,7 @@ import uuid
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import redis
@@ -19,6 +20,10 @@ from tests.harness import Emulator, Stack, keys_without_end, wait_until
 from tests.journals import DOCUMENTED
 
 PATIENCE = 25.0
+A_WHILE = timedelta(seconds=1)
+A_MINUTE = timedelta(minutes=1)
+#: A wake-up by rescue looks like one too.
+LOOKS = 4
 
 
 @dataclass
@@ -51,6 +56,37 @@ class World:
     def results(self) -> list[dict[str, Any]]:
         """What became of all that was asked, in order."""
         return [result.get(timeout=PATIENCE) for result in self.sent]
+
+    def skip(self) -> None:
+        """Wait until all has ended, and move the clock over the pauses between a batch's steps."""
+
+        def ended() -> bool:
+            skip_pause(self.stack, self.journal)
+            return all(result.ready() for result in self.sent)
+
+        wait_until(ended, description="all have ended", timeout=PATIENCE)
+
+    def until(self, state: str) -> None:
+        """Wait until the one open batch is in this state."""
+        wait_until(
+            lambda: [batch.state for batch in self.open()] == [state],
+            description=f"the batch is {state}",
+        )
+
+    def not_before(self, due: timedelta) -> None:
+        """The one open batch is looked at until a minute before its time, and stays open; then its
+        time comes.
+        """
+        self.stack.advance(due - A_MINUTE)
+        seen = set[tuple[str, int]]()
+
+        def looked_at() -> bool:
+            (batch,) = self.open()
+            seen.add((batch.chain, batch.looks))
+            return len(seen) > LOOKS
+
+        wait_until(looked_at, description="it is looked at again and again, and stays open")
+        self.stack.advance(2 * A_MINUTE)
 
     def errors(self) -> list[tuple[str, int, str | None]]:
         """The errors among the results."""
@@ -93,6 +129,13 @@ class World:
         for process in self.stack.processes:
             assert harness.API_KEY not in process.output(), process.name
             assert "Traceback" not in process.output(), process.name
+
+
+def skip_pause(stack: Stack, journal: Journal) -> None:
+    """Move the clock to the next step of a batch, where all of them are a while off."""
+    pauses = [journal.due_in(batch.id) for batch in journal.open_batches()]
+    if pauses and min(pauses) > A_WHILE:
+        stack.advance(min(pauses) + A_WHILE)
 
 
 def _texts(client: Any) -> Iterator[tuple[bytes, bytes]]:

@@ -85,6 +85,11 @@ class Steps:
 
         return wait_until(holds, description=description)
 
+    def advance(self, by: timedelta) -> None:
+        """Let time pass at once."""
+        self.emulator.advance(by)
+        self.journal.clock.advance(by)
+
     def until_over(self) -> list[dict[str, str]]:
         """Go on until no batch is open; returns all batches, oldest first."""
         self.until(lambda: not self.journal.open_batches(), "all batches are over")

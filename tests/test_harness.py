@@ -10,11 +10,11 @@ from tests.harness import (
     MARK,
     Process,
     Server,
-    group,
     keys_without_end,
     left_running,
     wait_until,
 )
+from tests.living import group
 
 
 def test_a_killed_server_has_its_data_when_it_starts_again(server: Server) -> None:

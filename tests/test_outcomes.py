@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from batchq.config import settings
+from tests.apps import outcomes
+from tests.harness import wait_until
 from tests.outcomes import World
 
 
@@ -110,6 +113,17 @@ def test_a_line_without_an_answer_is_asked_again(world: World, fault: str, repea
 def test_a_prompt_that_never_gets_a_row_ends_with_an_error(world: World) -> None:
     world.emulator.fault("missing_rows", first=1, times=None)
     world.ask(1)
+    for _ in range(3):
+        # Its only row is missing, so the batch has no file at all: those may be late.
+        (missed,) = wait_until(
+            lambda: [batch for batch in world.open() if batch.looks],
+            description="the files of a batch are missed",
+        )
+        world.stack.advance(settings(outcomes.app).files_grace)
+        wait_until(
+            lambda missed=missed: missed.id not in {batch.id for batch in world.open()},  # type: ignore[misc]
+            description="they are missed no longer",
+        )
     assert world.errors() == [("InternalServerError", 503, "not_answered")]
     world.check(batches=3, repeated=2)
 

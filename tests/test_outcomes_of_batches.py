@@ -6,8 +6,13 @@ from typing import Any
 
 import pytest
 
+from batchq.config import settings
+from tests.apps import outcomes
 from tests.harness import wait_until
 from tests.outcomes import World
+
+FILES_GRACE = settings(outcomes.app).files_grace
+DEADLINE = settings(outcomes.app).batch_deadline
 
 
 @pytest.mark.parametrize(
@@ -49,6 +54,8 @@ def test_what_changes_nothing(world: World, fault: str, options: dict[str, Any])
 def test_files_that_never_come_are_asked_for_again(world: World) -> None:
     world.emulator.fault("missing_output_file_id")
     world.ask(2)
+    world.until("finished")
+    world.not_before(FILES_GRACE)
     assert world.errors() == []
     world.check(batches=2, repeated=2)
 
@@ -56,6 +63,8 @@ def test_files_that_never_come_are_asked_for_again(world: World) -> None:
 def test_files_that_are_gone_are_asked_for_again(world: World) -> None:
     world.emulator.fault("file_expired")
     world.ask(2)
+    world.until("finished")
+    world.not_before(FILES_GRACE)
     assert world.errors() == []
     world.check(batches=2, repeated=2)
 
@@ -63,6 +72,8 @@ def test_files_that_are_gone_are_asked_for_again(world: World) -> None:
 def test_a_batch_that_vanishes_is_asked_again(world: World) -> None:
     world.emulator.fault("batch_404")
     world.ask(2)
+    wait_until(lambda: world.open() and world.open()[0].missing_since, description="it is missed")
+    world.not_before(FILES_GRACE)
     assert world.errors() == []
     world.check(batches=2)
 
@@ -71,6 +82,8 @@ def test_a_batch_that_vanishes_is_asked_again(world: World) -> None:
 def test_a_stuck_batch_is_cancelled_and_asked_again(world: World, fault: str) -> None:
     world.emulator.fault(fault)
     world.ask(2)
+    wait_until(lambda: world.emulator.fired(fault), description="it is stuck")
+    world.not_before(DEADLINE)
     assert world.errors() == []
     world.check(batches=2)
     assert [batch["status"] for batch in world.batches()] == ["cancelled", "completed"]
@@ -100,6 +113,8 @@ def test_too_many_batches_in_an_hour_wait_for_the_next(world: World) -> None:
 def test_what_a_cancelled_batch_had_answered_is_kept(world: World) -> None:
     world.emulator.fault("stuck_finalizing")
     world.ask(2)
+    wait_until(lambda: world.emulator.fired("stuck_finalizing"), description="it is stuck")
+    world.not_before(DEADLINE)
     assert world.errors() == []
     world.check(batches=1)
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
@@ -284,9 +283,8 @@ class TestUnclear:
             behind = Provider("default", Account(base_url=url, api_key=provider.account.api_key))
             assert behind.find_batches("none", since=just_now()) == []
             link.mode = "zombie"
-            began = time.monotonic()
+            # The test's own time is up long before ten minutes are.
             assert behind.upload(batch_file(line(0)), name="after.jsonl", expires_after=DAYS)
-            assert time.monotonic() - began < 10
 
     @pytest.mark.parametrize("fault", ["create_500", "create_drop_before"])
     def test_a_create_that_left_nothing_looks_the_same(

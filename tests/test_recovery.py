@@ -47,6 +47,7 @@ def test_every_prompt_runs_once_in_one_batch(
 ) -> None:
     world.emulator.fault(fault, **options)
     world.ask(2)
+    world.skip()
     assert world.errors() == []
     assert world.emulator.fired(fault) >= int(options.get("times", 1)), "the fault was met"
     world.check(batches=1)
@@ -54,9 +55,10 @@ def test_every_prompt_runs_once_in_one_batch(
 
 def test_a_batch_is_found_though_the_list_is_late(world: World) -> None:
     """The list of batches shows a new one a moment later: to look once is not enough."""
-    world.emulator.fault("list_lag", seconds=1)
+    world.emulator.fault("list_lag", seconds=60)
     world.emulator.fault("create_drop_after")
     world.ask(2)
+    world.skip()
     assert world.errors() == []
     world.check(batches=1)
 

@@ -182,6 +182,9 @@ def test_a_batch_that_fails_is_told_with_why(
     steps.submitted()
     if reason == "expired":
         steps.emulator.advance(timedelta(hours=25))
+    elif reason == "lost":
+        steps.until(lambda: steps.only().missing_since, "it is missed")
+        steps.advance(settings(steps.app).files_grace)
 
     def answered() -> bool:
         flush(steps.app)

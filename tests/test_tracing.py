@@ -293,7 +293,7 @@ def test_a_batch_has_a_trace_that_is_linked_with_those_of_its_tasks(world: Trace
 
 
 def test_a_step_that_fails_says_by_which_error(world: Traced) -> None:
-    for fault in ("create_500", "retrieve_500", "content_502"):
+    for fault in ("upload_500", "retrieve_500", "content_502"):
         world.stack.emulator.fault(fault)
     sent = send(traced.ask, "eight and a half")
     sent.get(timeout=30)
@@ -301,7 +301,7 @@ def test_a_step_that_fails_says_by_which_error(world: Traced) -> None:
     (flush,) = world.named(
         "batchq.flush", lambda s: capture.id in s.links and s.said["batchq.state"] == "submitted"
     )
-    # It looks at the provider a few times before it creates the batch again.
+    # The next one looks whether the file is at the provider, and uploads it then.
     failed, *_ = (s for s in world.all() if s.name == "batchq.flush" and capture.id in s.links)
     batch = flush.said["batchq.batch"]
     assert failed.said["batchq.batch"] == batch

@@ -1,4 +1,8 @@
-"""A Celery app for tests: the settings of a hurried user, on this test's Redis and emulator."""
+"""A Celery app for tests: the settings of a hurried user, on this test's Redis and emulator.
+
+How soon something is looked at again is hurried; how long it may take, before it counts as late or
+lost, is as in production. A test that waits for that moves the clock (`Stack.advance`).
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,9 @@ FAST = {
     "broker_connection_retry_on_startup": True,
     "worker_prefetch_multiplier": 1,
     "batchq_flush_after": 0,
-    "batchq_tick": 0.3,
+    "batchq_tick": 0.8,
     "batchq_poll_first": 0.2,
     "batchq_poll_longest": 1,
-    "batchq_create_grace": 1,
-    "batchq_files_grace": 2,
 }
 
 

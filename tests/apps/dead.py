@@ -15,7 +15,6 @@ app = make_app(
     "dead",
     task_acks_late=True,
     task_reject_on_worker_lost=True,
-    batchq_lease=1,
 )
 
 

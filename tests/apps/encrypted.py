@@ -14,7 +14,6 @@ app = make_app(
     "encrypted",
     batchq_encryption="BATCHQ_TEST_KEYS",
     batchq_flush_after=None,
-    batchq_lease=2,
 )
 client = OpenAI()
 

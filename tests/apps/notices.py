@@ -24,7 +24,6 @@ app = make_app(
     "notices",
     task_acks_late=True,
     task_reject_on_worker_lost=True,
-    batchq_lease=1,
     **notify,
 )
 

@@ -20,13 +20,9 @@ app = make_app(
     "outcomes",
     # A test says when: so what it asks shares a batch.
     batchq_flush_after=None,
-    batchq_tick=0.2,
+    batchq_tick=0.6,
     batchq_poll_first=0.1,
     batchq_poll_longest=0.3,
-    batchq_lease=2,
-    batchq_batch_deadline=4,
-    batchq_files_grace=1,
-    batchq_create_grace=1.5,
 )
 # With the SDK's usual retries: an outcome that is an error must not set them off.
 client = OpenAI()

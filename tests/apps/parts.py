@@ -26,7 +26,6 @@ app = make_app(
     "parts",
     result_backend=f"{__name__}:Backend+{os.environ['REDIS_URL']}",
     batchq_redis_url=os.environ["REDIS_URL"],
-    batchq_lease=1,
     task_acks_late=True,
 )
 client = OpenAI(max_retries=0)

@@ -14,7 +14,6 @@ app = make_app(
     "standin",
     batchq_flush_after=None,
     batchq_flush_at=schedule(timedelta(seconds=1)),
-    batchq_lease=2,
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -163,24 +162,21 @@ def test_every_status_is_raised_once_as_its_own_class(
     """A live call with these statuses is tried again by the SDK; a recorded one will not change."""
     bench = make_bench(batchq_max_attempts=1)
     bench.emulator.fault("line_error", status=status, first=1)
-    caught: list[tuple[openai.APIStatusError, float]] = []
+    caught: list[openai.APIStatusError] = []
 
     @bench.task
     def body(text: str) -> str:
-        began = time.monotonic()
         try:
             return ask(client, text)
         except openai.APIStatusError as error:
-            caught.append((error, time.monotonic() - began))
+            caught.append(error)
             return "failed"
 
     with caplog.at_level("DEBUG", logger="openai"):
         assert bench.run(body, "hello") == "failed"
-    ((error, seconds),) = caught
+    (error,) = caught
     assert type(error) is ERRORS[status]
     assert error.status_code == status
-    # The first pause of the SDK's own retries is at least 0.375 s.
-    assert seconds < 0.3
     assert "Retrying" not in caplog.text
     assert bench.emulator.ledger()["live_calls"] == 0
 

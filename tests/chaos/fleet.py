@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tests import harness
 from tests.chaos.plan import Decision, Target
 from tests.harness import Process, ReservedPort, Server
+from tests.living import group
 
 logger = logging.getLogger("chaos")
 
@@ -63,7 +63,7 @@ class Ward:
         """It and its children, unless it is down."""
         if self.process is None or self.due is not None or self.finished:
             return set()
-        return set(harness.group(self.process.pid))
+        return set(group(self.process.pid))
 
     def tend(self, now: float) -> None:
         """Start what is to be back, wake what has slept, and see what has ended by itself."""

@@ -41,8 +41,6 @@ def make(settings: Mapping[str, Any]) -> Celery[Any]:
         task_send_sent_event=True,
         worker_send_task_events=True,
         worker_redirect_stdouts=False,
-        # A killed run is looked after soon.
-        batchq_lease=2,
     )
     app.conf.update(settings)
     usual = app.conf.task_default_exchange or "celery"

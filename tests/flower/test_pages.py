@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
-from collections.abc import Callable
-from functools import partial
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -15,7 +12,6 @@ import pytest
 
 from batchq.errors import ConfigurationError, NotFound
 from batchq.flower.base import _told, why_read_only
-from batchq.flower.desk import PATIENCE
 from batchq.flower.urls import pages
 from batchq.journal import Journal, journal_of
 from tests.flower.scene import NIGHTLY, REPORTS, TICKETS, Scene, busy
@@ -233,20 +229,19 @@ def test_errors_are_told_in_words_and_without_values() -> None:
 
 
 class Ping:
-    """Asks Flower for something of its own, all the while; `waits` are the seconds it took."""
+    """Asks Flower for something of its own, all the while; `answers` counts how often it came."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self.waits: list[float] = []
+        self.answers = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._ask)
 
     def _ask(self) -> None:
         with httpx.Client(timeout=30) as client:
             while not self._over.is_set():
-                began = time.perf_counter()
                 assert client.get(f"{self._site.url}/healthcheck").text == "OK"
-                self.waits.append(time.perf_counter() - began)
+                self.answers += 1
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -264,41 +259,33 @@ def test_a_redis_that_hangs_is_a_page_that_says_so_and_flower_goes_on(
     shared_stack.server.pause()
     try:
         with Ping(site) as ping:
-            began = time.perf_counter()
+            wait_until(lambda: ping.answers, description="it is asked all the while")
+            before = ping.answers
             live = site.get("/batches/live?fresh=1", headers={"Accept": "application/json"})
-            patience = time.perf_counter() - began
+            meanwhile = ping.answers - before
             page = site.get("/batches")
-            soon = time.perf_counter() - began - patience
     finally:
         shared_stack.server.resume()
     assert (live.status_code, page.status_code) == (503, 503)
     assert live.json() == {"message": "Redis does not answer."}
     assert "Redis does not answer" in page.text
     assert "<nav" in page.text
-    assert patience < PATIENCE.total_seconds() + 2
-    assert soon < 2, "who comes later does not wait as long again"
-    assert len(ping.waits) > 50
-    assert max(ping.waits) < 1.5, "the loop was never blocked for long"
+    # One may have been asked before and be answered after it.
+    assert meanwhile > 1, "others were answered while this one waited for Redis"
     wait_until(lambda: site.get("/batches").status_code == 200, description="it is back")
 
 
-def test_ten_thousand_batches_are_one_page_quickly(site: Site, journal: Journal) -> None:
+def test_ten_thousand_batches_are_one_page(site: Site, journal: Journal) -> None:
+    """`python -m benchmarks.pages` says how long it takes."""
     Scene(journal, seed=11).closed(10_000)
     with Ping(site) as ping:
-        first = timed(lambda: site.get("/batches/live?fresh=1"))
+        wait_until(lambda: ping.answers, description="it is asked all the while")
+        before = ping.answers
         wait_until(
             lambda: "of 10,2" in parts(site, "fresh=1")["batches"], description="all are read"
         )
-        queries = ("", "page=200", "sort=-saved", "state=failed&sort=-prompts", "task=none")
-        later = {query: timed(partial(parts, site, query)) for query in queries}
+        assert ping.answers > before + 1, "others were answered while they were read"
+        for query in ("", "page=200", "sort=-saved", "state=failed&sort=-prompts", "task=none"):
+            assert parts(site, query)["batches"]
     assert "being read" not in parts(site)["batches"]
     assert "page 200 of 20" in parts(site, "page=200")["batches"]
-    assert first < 4
-    assert max(later.values()) < 3, later
-    assert max(ping.waits) < 1.5
-
-
-def timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began

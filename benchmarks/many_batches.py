@@ -1,0 +1,130 @@
+"""What thousands of batches cost those who look: as ratios to the same beside a few.
+
+    python -m benchmarks.many_batches [--batches 10000] [--rounds 7]
+
+Two journals on one Redis, with ten closed batches and with so many, take turns: a webhook is
+handled, metrics are scraped, and Flower shows its first page and one that is sorted. The ratios are
+medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.services import machine, program, valkey, wait
+from demo.services import free_port, listening
+from tests import webhooks
+from tests.flower.scene import DAY, TICKETS, Scene
+
+FEW = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batches", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    with ExitStack() as running, tempfile.TemporaryDirectory() as folder:
+        os.environ["REDIS_URL"] = running.enter_context(valkey(Path(folder)))
+        os.environ["OPENAI_WEBHOOK_SECRET"] = webhooks.SECRET
+        sides = [
+            Side(running, Path(folder), prefix, count)
+            for prefix, count in (("few", FEW), ("many", options.batches))
+        ]
+        took = {
+            name: [
+                [seconds(look) for look in (side.looks[name] for side in sides)]
+                for _ in range(options.rounds)
+            ]
+            for name in sides[0].looks
+        }
+    heads = f"| | {FEW} batches, ms | {options.batches:,}, ms | ratio |"
+    sys.stdout.write(f"{machine()}\n\n{heads}\n|---|---|---|---|\n")
+    for name, rounds in took.items():
+        few, many = (median(one[at] for one in rounds) * 1000 for at in (0, 1))
+        ratio = median(many / few for few, many in rounds)
+        sys.stdout.write(f"| {name} | {few:.1f} | {many:.1f} | {ratio:.2f} |\n")
+
+
+class Side:
+    """One journal, and those who look at it."""
+
+    def __init__(self, running: ExitStack, folder: Path, prefix: str, count: int) -> None:
+        from prometheus_client import CollectorRegistry, generate_latest
+
+        from batchq.journal import journal_of
+        from batchq.metrics import collector
+
+        app = app_of(prefix)
+        self.app, journal = app, journal_of(app)
+        self.scene = Scene(journal)
+        self.scene.closed(count)
+        self.number = 0
+        registry = CollectorRegistry()
+        registry.register(collector(app))
+        port = free_port()
+        argv = [sys.executable, "-m", "celery", "--app", "benchmarks.app", "flower"]
+        os.environ["BENCHMARK_PREFIX"] = prefix
+        running.enter_context(
+            program([*argv, "--address=127.0.0.1", f"--port={port}"], log=folder / f"{prefix}.log")
+        )
+        url = f"http://127.0.0.1:{port}/batches/live"
+        wait(lambda: listening(port), "Flower listens")
+        wait(lambda: "being read" not in read(url), "Flower has read them all")
+        self.looks: dict[str, Callable[[], object]] = {
+            "a webhook is handled": self.webhook,
+            "metrics are scraped": lambda: generate_latest(registry),
+            "Flower's first page": lambda: read(f"{url}?fresh=1"),
+            "sorted by what was saved": lambda: read(f"{url}?sort=-saved"),
+        }
+
+    def webhook(self) -> None:
+        """One for a batch that was not told of before."""
+        from batchq.webhook import handle
+
+        body = webhooks.event(self.open)
+        assert handle(body, webhooks.signed(body), app=self.app).word == "woken"
+
+    @property
+    def open(self) -> str:
+        self.number += 1
+        journal, provider_id = self.scene.journal, f"batch_open_{self.number}"
+        fields = {"state": "submitted", "provider_id": provider_id, "status": "in_progress"}
+        batch_id = self.scene.opened(TICKETS, 10, age=DAY // 24, **fields)
+        journal._redis.set(journal._theirs(provider_id), batch_id)  # noqa: SLF001 as `advance` does
+        return provider_id
+
+
+def app_of(prefix: str) -> Any:
+    from benchmarks.app import made
+
+    return made(prefix)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def read(url: str) -> str:
+    try:
+        with urllib.request.urlopen(url) as page:  # noqa: S310 our own, on this machine
+            text: str = page.read().decode()
+            return text
+    except OSError:
+        return "being read"
+
+
+if __name__ == "__main__":
+    main()
