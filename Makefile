@@ -51,7 +51,7 @@ steady: $(VENV)/.dev
 	$(BIN)/python -m tests.steady --runs $(RUNS) -- $(TEST_ARGS)
 
 long: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m long
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m long
 
 test-openai2: $(VENV_OPENAI2)/.test
 	$(VENV_OPENAI2)/bin/python -m pytest -n 4 --dist loadfile tests/capture tests/test_webhook.py

@@ -51,6 +51,9 @@ LONGEST = (
     *("test_health", "test_flow", "test_broker_faults", "test_rubbish", "test_signals"),
     *("test_cli_check", "test_revoke", "test_cli", "test_restart", "test_prometheus"),
     *("test_states", "test_chord_part", "test_keepalive", "test_journal_properties"),
+    # Of those marked long.
+    *("test_demo", "test_partitions", "test_chaos", "test_redis_solo", "test_redis_threads"),
+    *("test_redis_links", "test_compose", "test_examples", "test_sweep_flush", "test_sweep_user"),
 )
 
 
