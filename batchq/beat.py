@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
 
@@ -140,6 +141,13 @@ def _task(app: Any, step: Callable[..., None], queue: str) -> None:
         # The attribute ``queue`` of a task is deprecated in Celery 5.7.
         abstract = True
 
+        @classmethod
+        def annotate(cls) -> None:
+            super().annotate()
+            # What the app says of "*" is meant for its own tasks.
+            for option, value in _OPTIONS.items():
+                setattr(cls, option, value)
+
         def apply_async(self, *args: Any, **options: Any) -> Any:
             return base.apply_async(self, *args, **{"queue": queue} | options)
 
@@ -151,9 +159,23 @@ def _task(app: Any, step: Callable[..., None], queue: str) -> None:
         bind=True,
         shared=False,
         typing=False,
-        serializer="json",
-        ignore_result=True,
-        # Repeating a step is harmless, losing it costs a tick.
-        acks_late=True,
-        reject_on_worker_lost=True,
+        **_OPTIONS,
     )
+
+
+_LONGEST_STEP = timedelta(hours=6)
+"""Longer than any upload or download that still moves. The limits of an app's own tasks, a minute
+perhaps, would end a large one at each try, for ever."""
+
+_OPTIONS: dict[str, Any] = {
+    "serializer": "json",
+    "ignore_result": True,
+    # Repeating a step is harmless, losing it costs a tick.
+    "acks_late": True,
+    "reject_on_worker_lost": True,
+    # Not Celery's None: that is the app's own limit.
+    "soft_time_limit": _LONGEST_STEP.total_seconds(),
+    "time_limit": _LONGEST_STEP.total_seconds() + 60,
+    "rate_limit": None,
+}
+"""What holds for our steps, whatever the app says of its tasks."""

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from batchq.prompt import Outcome
+from batchq.usage import mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -450,10 +451,53 @@ def verdict_on_row(row: Row) -> tuple[bool, Outcome]:
     status = row.status_code
     if status is None or row.body is None:
         return False, never_ran(row.error_code, row.error_message)
-    outcome = Outcome(
-        status_code=status, body=_json_bytes(row.body), request_id=row.request_id or ""
-    )
+    if 200 <= status < 300:
+        if not _is_object(row.body):
+            # No answer of any endpoint: the SDK would hand the body something it cannot use.
+            return False, never_ran("unreadable_answer", "The answer is no JSON object.")
+        status = _status_of_error(row.body) or status
+    try:
+        body = _json_bytes(row.body)
+    except RecursionError:
+        return False, never_ran("unreadable_answer", "The answer is nested too deeply.")
+    outcome = Outcome(status_code=status, body=body, request_id=row.request_id or "")
     return not (status in _ASKED_AGAIN or status >= 500), outcome
+
+
+_ANSWERS = ("choices", "data", "output", "results")
+"""One of these is in the answer of each endpoint. A response that failed has an ``error`` beside
+its ``output``, as it has live."""
+
+_STATUS_OF = {
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "invalid_api_key": 401,
+    "model_not_found": 404,
+    "invalid_request_error": 400,
+    "context_length_exceeded": 400,
+    "content_policy_violation": 400,
+    "content_filter": 400,
+    "invalid_prompt": 400,
+    # A gateway's codes are statuses.
+    **{str(status): status for status in range(400, 600)},
+}
+
+
+def _is_object(body: object) -> bool:
+    return isinstance(body, dict)
+
+
+def _status_of_error(body: Mapping[str, Any]) -> int | None:
+    """The status of an error that came as if it were an answer (litellm, gateways); else None.
+
+    One whose code nobody knows is the server's, and is asked again.
+    """
+    error = body.get("error")
+    if not error or any(body.get(name) is not None for name in _ANSWERS):
+        return None
+    told = mapping(error)
+    words = (str(told.get(name)) for name in ("code", "type"))
+    return next((_STATUS_OF[word] for word in words if word in _STATUS_OF), 500)
 
 
 def never_ran(code: str | None, message: str | None) -> Outcome:
@@ -467,4 +511,9 @@ def never_ran(code: str | None, message: str | None) -> Outcome:
 
 
 def _json_bytes(body: Any) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        # Half an emoji, where max_tokens has cut one in two. As an escape it is what it was in the
+        # file, and what the SDK would have got live.
+        return json.dumps(body, separators=(",", ":")).encode()

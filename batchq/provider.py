@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -458,16 +459,24 @@ def _reason(error: Exception, key: str) -> str:
 
 def _batch(answer: Json) -> ProviderBatch:
     counts = _object(answer.get("request_counts"))
+    total, completed, failed = (
+        _whole(counts.get(name)) or 0 for name in ("total", "completed", "failed")
+    )
     status = str(answer.get("status") or "unknown").lower()
+    status = _STATUS_WORDS.get(status, status)
+    files = [_text(answer.get(f"{kind}_file_id")) for kind in ("output", "error")]
+    if status not in STATUSES and any(files) and 0 < total == completed + failed:
+        # Whatever the word: every line has been run, and there is a file to read.
+        status = "completed"
     return ProviderBatch(
         id=answer["id"],
-        status="cancelling" if status == "canceling" else status,
+        status=status,
         input_file_id=_text(answer.get("input_file_id")),
-        output_file_id=_text(answer.get("output_file_id")),
-        error_file_id=_text(answer.get("error_file_id")),
-        total=_whole(counts.get("total")) or 0,
-        completed=_whole(counts.get("completed")) or 0,
-        failed=_whole(counts.get("failed")) or 0,
+        output_file_id=files[0],
+        error_file_id=files[1],
+        total=total,
+        completed=completed,
+        failed=failed,
         created_at=_time(answer.get("created_at")),
         expires_at=_time(answer.get("expires_at")),
         errors=_errors(answer.get("errors")),
@@ -476,6 +485,17 @@ def _batch(answer: Json) -> ProviderBatch:
         metadata={name: str(value) for name, value in _object(answer.get("metadata")).items()},
         object={**answer, "errors": _without_sentences(answer.get("errors"))},
     )
+
+
+_STATUS_WORDS = {
+    "canceling": "cancelling",
+    "canceled": "cancelled",
+    # Of compatible servers.
+    "queued": "validating",
+    "scheduling": "validating",
+    "running": "in_progress",
+    "succeeded": "completed",
+}
 
 
 def _without_sentences(given: object) -> object:
@@ -514,8 +534,8 @@ def parse_row(line: bytes) -> Row | None:
     return Row(
         custom_id=custom_id,
         status_code=_status(response),
-        body=response.get("body"),
-        request_id=_text(response.get("request_id")),
+        body=_body(response.get("body")),
+        request_id=_header(response.get("request_id")),
         error_code=_text(details.get("code")),
         error_message=_text(details.get("message")) or _text(error),
     )
@@ -523,10 +543,33 @@ def parse_row(line: bytes) -> Row | None:
 
 def _status(response: Json) -> int | None:
     if "status_code" in response:
-        return _whole(response["status_code"]) or None
+        status = _whole(response["status_code"])
+        return status if status in _STATUSES else None
     # Some servers leave it out. An answer is an answer; an error is asked again.
     body = _object(response.get("body"))
     return 200 if body and not body.get("error") else None
+
+
+_STATUSES = frozenset((*range(200, 300), *range(400, 600)))
+"""What can be an answer or an error; with another one a prompt counts as not run."""
+
+
+def _body(value: object) -> Any:
+    """A body; one server writes it as a string that holds the object."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _header(value: object) -> str | None:
+    """What may stand in the header of a response."""
+    return value if isinstance(value, str) and _HEADER.fullmatch(value) else None
+
+
+_HEADER = re.compile(r"[!-~]{1,200}")
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
