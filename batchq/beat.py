@@ -143,7 +143,7 @@ def _task(app: Any, step: Callable[..., None], queue: str) -> None:
 
         @classmethod
         def annotate(cls) -> None:
-            super().annotate()
+            super().annotate()  # pyright: ignore[reportUnknownMemberType]  # the base is the app's
             # What the app says of "*" is meant for its own tasks.
             for option, value in _OPTIONS.items():
                 setattr(cls, option, value)
