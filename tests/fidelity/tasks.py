@@ -429,16 +429,17 @@ def _work(seconds: float) -> str:
     return "not interrupted"
 
 
-@both(soft_time_limit=1)
+# Long enough for a live call on a busy machine: it is to be met in the work after it.
+@both(soft_time_limit=5)
 def too_long(text: str) -> str:
-    return ask(text) + _work(8)
+    return ask(text) + _work(20)
 
 
-@both(soft_time_limit=1)
+@both(soft_time_limit=5)
 def ends_in_time(text: str) -> str:
     answer = ask(text)
     try:
-        return _work(8)
+        return _work(20)
     except SoftTimeLimitExceeded:
         return f"{answer} in time"
 
