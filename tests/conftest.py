@@ -99,13 +99,12 @@ def server(_server: Server) -> Iterator[Server]:
     _server.resume()
     if _server.exit_code is not None:
         _server.start()
-    if _server.pid == first:
-        return
-    # What Celery keeps open is dead, and the next test has nothing to do with that.
+    # What Celery keeps open may be dead by now, and the next test has nothing to do with that.
     for pool in kombu.pools.connections.values():
         pool.resize(pool.limit, reset=True)
-    # So is what a result holds that Celery gave out; it would talk to the server when it goes.
-    gc.collect()
+    if _server.pid != first:
+        # A result that Celery gave out would talk to the server that is gone when it goes itself.
+        gc.collect()
 
 
 @pytest.fixture
