@@ -88,7 +88,10 @@ def test_the_last_message_of_all_is_missed_when_its_queue_is_empty(world: World)
     world.journal._redis.hset(key, "message", pack(json.dumps(deaf).encode()))
     client = world.stack.redis
     resuming = world.journal.key("resuming")
-    wait_until(lambda: client.zscore(resuming, task_id), description="the message is sent")
+    # Below 0 it is about to be sent, and the time of that is still to be written.
+    wait_until(
+        lambda: (client.zscore(resuming, task_id) or 0) > 0, description="the message is sent"
+    )
     waiting = client.llen("deaf")
     late = {task_id: world.journal.now() - 60_000}
     world.journal._redis.zadd(resuming, late)
