@@ -45,6 +45,10 @@ def with_body(body: Any) -> Callable[[dict[str, Any]], Any]:
     return change
 
 
+def with_response(more: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
+    return lambda row: row | {"response": row["response"] | more}
+
+
 def error(code: Any, kind: str = "server_error") -> dict[str, Any]:
     return {"error": {"message": "It went wrong.", "type": kind, "param": None, "code": code}}
 
@@ -125,7 +129,7 @@ def test_half_an_emoji_is_the_answer_that_the_sdk_gets_live(
             with_body(lambda row: row["response"]["body"] | {"x": float("nan")}), id="NaN"
         ),
         pytest.param(
-            lambda row: row | {"response": row["response"] | {"request_id": "\r\nX: \ud83d"}},
+            with_response({"request_id": "\r\nX: \ud83d"}),
             id="a request id that is no header",
         ),
         pytest.param(lambda row: b"\xef\xbb\xbf" + json.dumps(row).encode() + b"\r", id="BOM, CR"),
@@ -162,18 +166,10 @@ def test_an_odd_row_with_an_answer_is_that_answer(
         pytest.param(with_body(7), id="a number"),
         pytest.param(with_body(None), id="nothing"),
         pytest.param(lambda row: row | {"response": "text"}, id="a response in a word"),
-        pytest.param(
-            lambda row: row | {"response": row["response"] | {"status_code": 999}}, id="999"
-        ),
-        pytest.param(
-            lambda row: row | {"response": row["response"] | {"status_code": -1}}, id="-1"
-        ),
-        pytest.param(
-            lambda row: row | {"response": row["response"] | {"status_code": 302}}, id="302"
-        ),
-        pytest.param(
-            lambda row: row | {"response": row["response"] | {"status_code": [200]}}, id="[200]"
-        ),
+        pytest.param(with_response({"status_code": 999}), id="999"),
+        pytest.param(with_response({"status_code": -1}), id="-1"),
+        pytest.param(with_response({"status_code": 302}), id="302"),
+        pytest.param(with_response({"status_code": [200]}), id="[200]"),
         pytest.param(lambda row: row | {"custom_id": "\ud800"}, id="another's custom id"),
         pytest.param(lambda row: row | {"custom_id": ["x"]}, id="a custom id in a list"),
         pytest.param(

@@ -276,7 +276,7 @@ def test_a_redis_that_hangs_is_a_page_that_says_so_and_flower_goes_on(
 
 
 def test_ten_thousand_batches_are_one_page(site: Site, journal: Journal) -> None:
-    """`python -m benchmarks.pages` says how long it takes."""
+    """`python -m benchmarks.many_batches` says how long it takes."""
     Scene(journal, seed=11).closed(10_000)
     with Ping(site) as ping:
         wait_until(lambda: ping.answers, description="it is asked all the while")
