@@ -6,6 +6,7 @@ from batchq.body import gather, once
 from batchq.dead import Dead, dead, retry
 from batchq.errors import (
     BatchqError,
+    CaptureSwallowed,
     ConfigurationError,
     JournalUnreadable,
     KeyMissing,
@@ -33,6 +34,7 @@ __all__ = [
     "Account",
     "BatchedTask",
     "BatchqError",
+    "CaptureSwallowed",
     "ConfigurationError",
     "Dead",
     "JournalUnreadable",

@@ -6,12 +6,14 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from kombu.utils.json import dumps, loads
 
+from batchq.asker import Asker
 from batchq.errors import StepNotJournaled
-from batchq.run import Captured, run_of_call
+from batchq.run import Captured, Scope, new_asker, run_of_call
 
 __all__ = ["gather", "once"]
 
@@ -67,14 +69,23 @@ _ENDS = (Exception, Captured, BaseExceptionGroup)
 def _gather_functions(*calls: Callable[[], Any]) -> list[Any]:
     results: list[Any] = []
     errors: list[BaseException] = []
-    for call in calls:
+    # All of them begin now: equal questions of two are two, though one comes after the other.
+    for call, asker in [(call, new_asker()) for call in calls]:
         try:
-            # A context for each, as asyncio.gather gives one: what is counted in it is its own.
-            results.append(contextvars.copy_context().run(call))
+            # A context for each, as asyncio.gather gives one.
+            results.append(contextvars.copy_context().run(_call_as, asker, call))
         except _ENDS as error:
             errors.append(error)
+        finally:
+            asker.end()
     _raise_first(errors)
     return results
+
+
+def _call_as(asker: Asker, call: Callable[[], Any]) -> Any:
+    scope = Scope.to_carry()
+    with nullcontext() if scope is None else scope.entered(asker):
+        return call()
 
 
 async def _gather_awaitables(*calls: Awaitable[Any]) -> list[Any]:

@@ -8,7 +8,30 @@ import inspect
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["call_site", "frames_of_body", "other_coroutines", "strand"]
+__all__ = ["call_site", "other_coroutines", "place_of_call"]
+
+_MACHINERY = frozenset(
+    "anyio asyncio batchq concurrent contextlib contextvars httpx httpx2 openai threading".split()
+)
+
+
+def call_site() -> str:
+    """The place in the body's code that makes this call, with all that led to it.
+
+    Lines count from the head of their function, so that a deploy between two runs changes little.
+    """
+    places: list[str] = []
+    for frame in _frames_of_body():
+        code = frame.f_code
+        places.append(f"{_module(frame)}.{code.co_qualname}+{frame.f_lineno - code.co_firstlineno}")
+    return hashlib.sha256("\n".join(places).encode()).hexdigest()[:16]
+
+
+def place_of_call() -> str:
+    """The same for people to read: ``shop.tasks.classify, line 42``."""
+    for frame in _frames_of_body():
+        return f"{_module(frame)}.{frame.f_code.co_qualname}, line {frame.f_lineno}"
+    return "a place outside of the body's code"
 
 
 def other_coroutines() -> bool:
@@ -19,28 +42,7 @@ def other_coroutines() -> bool:
         return False  # No coroutine at all.
 
 
-def strand() -> str:
-    """Which of the body's coroutines this is, by the order in which they were made.
-
-    They come to their calls in any order. "" where their names do not say it.
-    """
-    numbers = [_number(task) for task in asyncio.all_tasks()]
-    mine = _number(asyncio.current_task())
-    return "" if mine < 0 or min(numbers) < 0 else str(mine - min(numbers))
-
-
-def _number(task: asyncio.Task[object] | None) -> int:
-    """Asyncio numbers its tasks as they are made, unless the body names them itself."""
-    word, _, number = ("" if task is None else task.get_name()).partition("-")
-    return int(number) if word == "Task" and number.isdecimal() else -1
-
-
-_MACHINERY = frozenset(
-    "anyio asyncio batchq concurrent contextlib contextvars httpx httpx2 openai threading".split()
-)
-
-
-def frames_of_body() -> Iterator[FrameType]:
+def _frames_of_body() -> Iterator[FrameType]:
     """The frames of the body's own code that led to this call, the innermost first."""
     frame = inspect.currentframe()
     while frame is not None and frame.f_globals.get("__name__") != "batchq.flow.capture":
@@ -51,15 +53,3 @@ def frames_of_body() -> Iterator[FrameType]:
 
 def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", ""))
-
-
-def call_site() -> str:
-    """The place in the body's code that makes this call.
-
-    Lines count from the head of their function, so that a deploy between two runs changes little.
-    """
-    places: list[str] = []
-    for frame in frames_of_body():
-        code = frame.f_code
-        places.append(f"{_module(frame)}.{code.co_qualname}+{frame.f_lineno - code.co_firstlineno}")
-    return hashlib.sha256("\n".join(places).encode()).hexdigest()[:16]

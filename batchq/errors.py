@@ -6,9 +6,10 @@ BatchqError
 ├── PromptError                   a call in a batched body cannot become a prompt
 │   ├── NotBatchable              a batch file has no form for it
 │   ├── PromptTooLarge            no batch file is large enough for it
-│   ├── RequestChanged            a replay asked something else (strict=True)
+│   ├── RequestChanged            a body asks something else in each of its runs
+│   ├── CaptureSwallowed          a body went on after its question (strict=True)
 │   ├── RunEnded                  the body that this call belongs to has ended
-│   └── ThreadWithoutRun          a helper thread does not say whose call it makes
+│   └── ThreadWithoutRun          a thread that belongs to no task makes a call
 ├── StepNotJournaled              a step run once returned what is not JSON
 ├── WorkersKilled                 the body took its worker along, three times in a row
 ├── NotFound                      an operator named a lane, batch or task that there is not
@@ -225,22 +226,62 @@ class PromptTooLarge(PromptError):
 
 
 class RequestChanged(PromptError):
-    """A replayed body asked something else than it asked before; raised for ``strict=True``."""
+    """A body asks something else in each of its runs, at one place in its code, and never reads
+    the answers. With ``strict=True`` the first such answer is one too many.
 
-    def __init__(self, task: str, task_id: str, number: int, endpoint: str, model: str) -> None:
-        super().__init__(task, task_id, number, endpoint, model)
+    ``number`` is the last call whose answer is left unread, ``place`` where in the body it is
+    asked, ``differs`` the keys of the request that are not as they were.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        task_id: str,
+        number: int,
+        endpoint: str,
+        model: str,
+        place: str = "",
+        differs: str = "",
+    ) -> None:
+        super().__init__(task, task_id, number, endpoint, model, place, differs)
         self.task = task
         self.task_id = task_id
         self.number = number
         self.endpoint = endpoint
         self.model = model
+        self.place = place
+        self.differs = differs
+
+    def __str__(self) -> str:
+        place = f" at {self.place}" if self.place else ""
+        differs = f" (it differs in {self.differs})" if self.differs else ""
+        return (
+            f"task {self.task} [{self.task_id}] asked {self.endpoint} ({self.model}){place} "
+            f"otherwise than before{differs}, and has not read the answer to its call "
+            f"{self.number}, which is paid for: a time or a random id in the request, the order of "
+            "a set, or a cache or memory of its own, such as functools.cache, a checkpointer or a "
+            "session. Take what changes from the task's arguments or from batchq.once(), and keep "
+            'memory within the run; on_changed="by_order" gives such a request the answer of its '
+            "place instead."
+        )
+
+
+class CaptureSwallowed(PromptError):
+    """A body went on after its question, as if it were answered; raised for ``strict=True``."""
+
+    def __init__(self, task: str, task_id: str, place: str) -> None:
+        super().__init__(task, task_id, place)
+        self.task = task
+        self.task_id = task_id
+        self.place = place
 
     def __str__(self) -> str:
         return (
-            f"task {self.task} [{self.task_id}] asked {self.endpoint} ({self.model}) otherwise "
-            f"than in its first run, whose answer (call {self.number}) is paid for: something in "
-            "the request changes from run to run (a time, a random number, the order of a set). "
-            "Take it from the task's arguments, or from batchq.once()."
+            f"the body of task {self.task} [{self.task_id}] went on after its question at "
+            f"{self.place}: what it wrote, it wrote without an answer. Something swallows the "
+            "signal that ends a body which has asked: gather(return_exceptions=True), "
+            "Future.exception(), a return in finally, a bare except. It runs again with the "
+            "answer; write after the last call, or in batchq.once(), and let the signal pass."
         )
 
 
@@ -261,18 +302,19 @@ class RunEnded(PromptError):
 
 
 class ThreadWithoutRun(PromptError):
-    """A call came from a thread that does not say to which of several tasks it belongs."""
+    """A call came from a thread that no task has started, in a process that runs batched bodies."""
 
-    def __init__(self, path: str, runs: int) -> None:
-        super().__init__(path, runs)
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
         self.path = path
-        self.runs = runs
 
     def __str__(self) -> str:
         return (
-            f"a call of {self.path} came from a helper thread while this process runs several "
-            f"tasks ({self.runs} batched), so it cannot be told whose it is. Start the thread's "
-            "function with contextvars.copy_context().run(function, ...), or use batchq.gather()."
+            f"a call of {self.path} came from a thread that belongs to no task, in a process that "
+            "runs batched bodies: whose call it is cannot be told, and it is not sent. Start the "
+            "thread inside the body, hand its work over with "
+            "contextvars.copy_context().run(function, ...), or make a call of nobody's inside "
+            "`with batchq.live():`."
         )
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
+import os
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
-from billiard.process import current_process
-
-from batchq.callsite import call_site, frames_of_body, other_coroutines, strand
-from batchq.errors import PromptTooLarge, RequestChanged, RunEnded, ThreadWithoutRun
+from batchq.asker import Asked, Asker, caller_here
+from batchq.callsite import call_site, other_coroutines, place_of_call
+from batchq.endless import end_this_process
+from batchq.errors import NotBatchable, PromptTooLarge, RunEnded, ThreadWithoutRun
 from batchq.journal import Claim, Entry
 from batchq.prompt import Lane, Outcome, Prompt, estimate_tokens
 from batchq.seams import task_stack
@@ -27,33 +26,33 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Captured",
+    "OnChanged",
     "Question",
     "Run",
+    "Scope",
     "bypass",
     "current_run",
     "goes_live",
     "live",
+    "new_asker",
+    "note_that_bodies_run_here",
     "run_of_call",
     "running",
 ]
 
 logger = logging.getLogger("batchq.run")
 
+OnChanged = Literal["ask", "by_order"]
+"""What a request gets that has no equal among the answers: it is asked, or it gets the first answer
+from its place in the code that nobody has read.
+"""
+
 
 class Captured(BaseException):
     """Ends a body that has asked. Not an Exception, so that ``except Exception`` cannot eat it."""
 
 
-_current: ContextVar[Run | None] = ContextVar("batchq_run", default=None)
-_mode: ContextVar[Literal["batch", "live", "bypass"]] = ContextVar("batchq_mode", default="batch")
-
-_depth: ContextVar[int] = ContextVar("batchq_depth", default=0)
-"""How many calls this context (a task of asyncio, a function given to `gather`) has made before."""
-_step_calls: ContextVar[list[int] | None] = ContextVar("batchq_step_calls", default=None)
-"""The answers that the step under way in this context has read."""
-
-_active: list[Run] = []
-_active_lock = threading.Lock()
+Mode = Literal["batch", "live", "bypass"]
 
 
 # One run of a body
@@ -75,8 +74,8 @@ class Question:
 class Run:
     """One run of a batched task's body: what the journal knows, what this run asks.
 
-    Calls may come from several threads and coroutines of the body at once. ``by_order`` are the
-    answers that a request which has changed may get.
+    Calls may come from several threads and coroutines of the body at once. ``asked`` are its new
+    questions, ``used`` the answers it has read, ``left`` those that it has not.
     """
 
     task_id: str
@@ -85,26 +84,31 @@ class Run:
     claim: Claim = field(repr=False)
     label: str = ""
     strict: bool = False
+    on_changed: OnChanged = "ask"
     note_live: Callable[[Entry], None]
     note_step: Callable[[str, str], None]
-    by_order: frozenset[int] = frozenset()
-    thread: int = field(default_factory=threading.get_ident)
     others_wait_for_us: bool = False
     ended: bool = False
     asked: list[Prompt] = field(default_factory=list[Prompt])
     used: list[Entry] = field(default_factory=list[Entry])
-    _left: list[Entry] = field(init=False, default_factory=list[Entry])
+    left: list[Entry] = field(init=False, default_factory=list[Entry])
+    places: dict[str, str] = field(init=False, default_factory=dict[str, str])
+    """The place of each call site that has asked, for people to read."""
+    pools: dict[int, Any] = field(init=False, repr=False, default_factory=dict[int, Any])
+    """What calls of one pool of threads share; `batchq.threads` has it."""
+    process: int = field(init=False, default_factory=os.getpid)
     _live: list[Entry] = field(init=False, default_factory=list[Entry])
     _steps: dict[str, str] = field(init=False, repr=False, default_factory=dict[str, str])
     _steps_taken: dict[str, int] = field(init=False, default_factory=dict[str, int])
     _next_number: int = field(init=False, default=0)
-    _threads: dict[int, tuple[FrameType | None, int]] = field(
-        init=False, default_factory=dict[int, tuple[FrameType | None, int]]
+    _asked: defaultdict[str, list[Asked]] = field(
+        init=False, repr=False, default_factory=lambda: defaultdict(list)
     )
+    _repeated: Counter[str] = field(init=False, default_factory=Counter[str])
     _lock: threading.RLock = field(init=False, default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self._left = [entry for entry in self.claim.entries if entry.outcome is not None]
+        self.left = [entry for entry in self.claim.entries if entry.outcome is not None]
         self._steps = dict(self.claim.steps or {})
         self._next_number = self.claim.next_number
 
@@ -116,75 +120,70 @@ class Run:
     def round(self) -> int:
         return 1 + max((entry.round for entry in self.claim.entries), default=-1)
 
+    @property
+    def read(self) -> frozenset[int]:
+        """The calls whose answers this run, or one before it, has read."""
+        return self.claim.read.union(entry.number for entry in self.used)
+
     def ask(self, question: Question) -> Outcome:
-        """The recorded outcome of this call; where there is none, it is asked and the body ends."""
+        """The recorded outcome of an equal call; where there is none, it is asked, once for each
+        time that the body asks it, and the body ends.
+        """
         with self._lock:
-            depth = self._count_call()
-            entry = self._take(lambda entry: entry.fingerprint == question.fingerprint)
-            site = "" if entry is not None else f"{call_site()}:{depth}{self._beside()}"
-            if entry is None:
-                entry = self._take_by_order(question, site)
+            entry = self._take_equal(question)
+            if entry is None and self.on_changed == "by_order" and _is_in_order():
+                entry = self._take_by_order(question)
             if entry is not None and entry.outcome is not None:
                 return entry.outcome
-            prompt = self._prompt(question, site)
-            self._check_size(prompt)
-            self.asked.append(prompt)
-            self._next_number += 1
+            again = self._is_asked_again(question)
+            if not again:
+                self._ask(question)
+        if again:
+            self._tell_repeat(question)
         raise Captured
 
-    def again(self) -> Run | None:
-        """The run to make in the place of this one, where requests seem to have changed.
+    def _ask(self, question: Question) -> None:
+        site = call_site()
+        prompt = self._prompt(question, site)
+        self._check_size(prompt)
+        self.places[site] = place_of_call()
+        self.asked.append(prompt)
+        self._next_number += 1
 
-        A call that has no equal among the answers is a new one, or an old one that has changed.
-        While the body runs nobody can tell: calls side by side come in any order. At its end they
-        are told apart: this run asked at a place in the code from which an answer is left unread.
-        Calls side by side must have changed all together, each in its own coroutine: a single one
-        may only have come first.
-
-        Raises RequestChanged where the questions of a place change from run to run, and it cannot
-        be told which answer is whose: to ask on would have no end.
+    def _is_asked_again(self, question: Question) -> bool:
+        """True where a body asks once more what it was told to wait for: a signal swallowed by a
+        loop that tries again. Equal calls side by side are questions of their own.
         """
-        asked = [(p.lane.endpoint, p.lane.model, p.site) for p in self.asked]
-        changed = self._changed(asked)
-        by_order = self.by_order | {
-            entry.number for entry in self._left if _place(entry) in changed
-        }
-        if by_order == self.by_order:
-            self._must_end(asked)
-            return None
-        claim = replace(
-            self.claim,
-            entries=(*self.claim.entries, *self._live),
-            steps=self._steps,
-            next_number=self._next_number,
-        )
-        return replace(self, claim=claim, by_order=by_order, ended=False, asked=[], used=[])
+        me, asked = caller_here(_here.get().asker), self._asked[question.fingerprint]
+        if me is None:
+            return False
+        if any(one.is_answered_to(me) for one in asked):
+            return True
+        asked.append(Asked(me))
+        return False
 
-    def _changed(self, asked: list[Place]) -> set[Place]:
-        """The places where a question of this run stands for one that left its answer there."""
-        now, then = _by_group(asked), _by_group(map(_place, self._left))
-        read = self._groups_read()
-        changed: set[Place] = set()
-        for group, places in now.items():
-            together = len(set(places)) == len(places) > 1 and sorted(places) == sorted(then[group])
-            if together and group not in read:
-                changed.update(places)
-            changed.update(place for place in places if _BESIDE not in place[2])
-        return changed
-
-    def _groups_read(self) -> set[Place]:
-        return {_group(_place(entry)) for entry in self.used}
-
-    def _must_end(self, asked: list[Place]) -> None:
-        for group in set(map(_group, asked)) - self._groups_read():
-            left = [entry for entry in self._left if _group(_place(entry)) == group]
-            if len({entry.round for entry in left}) >= _ROUNDS_UNREAD:
-                raise RequestChanged(self.task_name, self.task_id, left[0].number, *group[:2])
+    def _tell_repeat(self, question: Question) -> None:
+        self._repeated[question.fingerprint] += 1
+        times = self._repeated[question.fingerprint]
+        if times < _TOLD_FROM:
+            return
+        # Each time would fill the log; at 10, 20, 40 ... it is seen as well.
+        if times % _TOLD_FROM == 0 and (times // _TOLD_FROM).bit_count() == 1:
+            logger.error(
+                "task %s [%s] has asked the same question %d times in one run, at %s, though it is "
+                "captured and its answer is still to come: something in the body swallows the "
+                "signal that ends it and tries again. Let `except Exception` catch errors there, "
+                "not a bare `except` or BaseException, and let retries be of errors only",
+                *(self.task_name, self.task_id, times, place_of_call()),
+                extra={"action": "capture", "task_id": self.task_id},
+            )
+        if times >= _ENDED_AT:
+            end_this_process(self.task_name, self.task_id, times)
 
     def recall(self, question: Question) -> Outcome | None:
         """The recorded outcome of a call that goes live, if it has gone before."""
         with self._lock:
-            entry = self._take(lambda entry: entry.fingerprint == question.fingerprint)
+            entry = self._take_equal(question)
             return entry.outcome if entry is not None else None
 
     def record(self, question: Question, outcome: Outcome) -> None:
@@ -197,6 +196,7 @@ class Run:
                 fingerprint=question.fingerprint,
                 round=self.round,
                 outcome=outcome,
+                account=question.account,
             )
             self._next_number += 1
             self.used.append(entry)
@@ -219,12 +219,9 @@ class Run:
         recorded = self._recorded_step(name)
         if recorded is None:
             calls: list[int] = []
-            token = _step_calls.set(calls)
-            try:
+            with _here_with(step_calls=calls):
                 recorded = encode(take())
-            finally:
-                _step_calls.reset(token)
-            outer = _step_calls.get()
+            outer = _here.get().step_calls
             if outer is not None:
                 outer.extend(calls)
             self._steps[name] = f"{json.dumps(calls)}\n{recorded}"
@@ -246,53 +243,43 @@ class Run:
                 pass
         return recorded
 
-    def _beside(self) -> str:
-        """Marks a call beside which the body makes others, in an order that may change."""
-        if _current.get() is None or threading.get_ident() != self.thread:
-            return _BESIDE
-        return f"{_BESIDE}{strand()}" if other_coroutines() else ""
-
-    def _count_call(self) -> int:
-        """Which call of its chain this is: of its context, or of what its thread runs."""
-        if _current.get() is not None:
-            _depth.set(_depth.get() + 1)
-            return _depth.get()
-        outermost = list(frames_of_body())[-1:]
-        frame, depth = self._threads.get(threading.get_ident(), (None, 0))
-        depth = depth + 1 if outermost == [frame] else 1
-        self._threads[threading.get_ident()] = (outermost[0] if outermost else None, depth)
-        return depth
-
-    def _take_by_order(self, question: Question, site: str) -> Entry | None:
-        place = (question.endpoint, question.model, site)
-        changed = self._take(
+    def _take_equal(self, question: Question) -> Entry | None:
+        return self._take(
             lambda entry: (
-                entry.number in self.by_order and (entry.endpoint, entry.model, entry.site) == place
+                entry.fingerprint == question.fingerprint
+                and entry.account in {None, question.account}
             )
         )
-        if changed is None:
-            return None
-        parts = (self.task_name, self.task_id, changed.number, question.endpoint, question.model)
-        if self.strict:
-            raise RequestChanged(*parts)
-        logger.warning(
-            "%s Set strict=True to make this an error.",
-            RequestChanged(*parts),
-            extra={"action": "resume", "task_id": self.task_id},
+
+    def _take_by_order(self, question: Question) -> Entry | None:
+        site = call_site()
+        changed = self._take(
+            lambda entry: (
+                (entry.endpoint, entry.model, entry.site)
+                == (question.endpoint, question.model, site)
+            )
         )
+        if changed is not None:
+            logger.warning(
+                "task %s [%s] asks %s (%s) otherwise than before, at %s, and gets the answer to "
+                "its call %d, as on_changed='by_order' says",
+                *(self.task_name, self.task_id, question.endpoint, question.model),
+                *(place_of_call(), changed.number),
+                extra={"action": "resume", "task_id": self.task_id},
+            )
         return changed
 
     def _take(self, wanted: Callable[[Entry], bool]) -> Entry | None:
-        for entry in self._left:
+        for entry in self.left:
             if wanted(entry):
-                self._left.remove(entry)
+                self.left.remove(entry)
                 self.used.append(entry)
                 self._read_in_step(entry)
                 return entry
         return None
 
     def _read_in_step(self, entry: Entry) -> None:
-        calls = _step_calls.get()
+        calls = _here.get().step_calls
         if calls is not None:
             calls.append(entry.number)
 
@@ -340,30 +327,10 @@ class Run:
         ]
 
 
-_BESIDE = "&"
-_ROUNDS_UNREAD = 4
-"""How many rounds of answers of one place may be left unread before its body counts as endless."""
-
-
-Place = tuple[str, str, str]
-"""Where a body asks: endpoint, model, and the place in its code."""
-
-
-def _place(entry: Entry) -> Place:
-    return entry.endpoint, entry.model, entry.site
-
-
-def _group(place: Place) -> Place:
-    """A place with all that is beside it: the same line of code, in other coroutines or threads."""
-    endpoint, model, site = place
-    return endpoint, model, site.partition(_BESIDE)[0]
-
-
-def _by_group(places: Iterable[Place]) -> defaultdict[Place, list[Place]]:
-    groups: defaultdict[Place, list[Place]] = defaultdict(list)
-    for place in places:
-        groups[_group(place)].append(place)
-    return groups
+_TOLD_FROM = 10
+"""From which repeat of one question on a body counts as one that swallows its signal."""
+_ENDED_AT = 100
+"""At which repeat such a body is ended."""
 
 
 def _is_http_error(error: BaseException) -> bool:
@@ -373,28 +340,75 @@ def _is_http_error(error: BaseException) -> bool:
 # Which run a call belongs to
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a context belongs to: a run of a body, a task that is not batched, or nothing.
+
+    It is carried into threads: one that works for a body makes the body's calls, whoever has
+    started it, and whenever. ``step_calls`` are the answers that the `once` under way has read.
+    """
+
+    run: Run | None = None
+    mode: Mode = "batch"
+    asker: Asker | None = None
+    step_calls: list[int] | None = None
+    of_plain_task: bool = False
+
+    @classmethod
+    def to_carry(cls) -> Scope | None:
+        """The scope of this context; None where it belongs to nothing."""
+        scope = _here.get()
+        if scope.run is None and not scope.of_plain_task and task_stack():
+            scope = replace(scope, of_plain_task=True)
+        return None if scope == _NOWHERE else scope
+
+    @contextmanager
+    def entered(self, asker: Asker) -> Generator[None]:
+        """Within it, this context belongs to what the scope belongs to."""
+        token = _here.set(replace(self, asker=asker))
+        try:
+            yield
+        finally:
+            _here.reset(token)
+
+
+_NOWHERE = Scope()
+_here: ContextVar[Scope] = ContextVar("batchq_scope", default=_NOWHERE)
+
+
+def _is_in_order() -> bool:
+    """False beside other calls of the body, which come in any order."""
+    asker = _here.get().asker
+    return asker is not None and asker.parent is None and not other_coroutines()
+
+
+def new_asker() -> Asker:
+    """One that begins to ask here and now, on behalf of whoever runs here."""
+    return Asker(parent=caller_here(_here.get().asker))
+
+
 @contextmanager
-def running(run: Run) -> Generator[None]:
-    """Within it, calls of this context belong to ``run``."""
-    token = _current.set(run)
-    mode = _mode.set("batch")
-    depth = _depth.set(0)
-    with _active_lock:
-        _active.append(run)
+def _here_with(**changes: Any) -> Generator[None]:
+    token = _here.set(replace(_here.get(), **changes))
     try:
         yield
     finally:
-        run.ended = True
-        with _active_lock:
-            _active.remove(run)
-        _depth.reset(depth)
-        _mode.reset(mode)
-        _current.reset(token)
+        _here.reset(token)
+
+
+@contextmanager
+def running(run: Run) -> Generator[None]:
+    """Within it, calls of this context belong to ``run``."""
+    with Scope(run=run).entered(Asker()):
+        try:
+            yield
+        finally:
+            run.ended = True
 
 
 def current_run() -> Run | None:
     """The run that this context belongs to, if any."""
-    return _current.get()
+    return _here.get().run
 
 
 @contextmanager
@@ -403,26 +417,20 @@ def live() -> Generator[None]:
 
     Inside a batched body their answers are journaled, so a replay does not pay for them again.
     """
-    token = _mode.set("live")
-    try:
+    with _here_with(mode="live"):
         yield
-    finally:
-        _mode.reset(token)
 
 
 @contextmanager
 def bypass() -> Generator[None]:
     """Within it, calls are not looked at: for our own calls of the Batch API."""
-    token = _mode.set("bypass")
-    try:
+    with _here_with(mode="bypass"):
         yield
-    finally:
-        _mode.reset(token)
 
 
 def goes_live() -> bool:
     """True inside ``with live():``."""
-    return _mode.get() == "live"
+    return _here.get().mode == "live"
 
 
 def run_of_call(path: str) -> Run | None:
@@ -430,32 +438,35 @@ def run_of_call(path: str) -> Run | None:
 
     Raises ThreadWithoutRun or RunEnded where that cannot be told: no call goes live by accident.
     """
-    run = _current.get()
-    if (run is None and not _active) or _mode.get() == "bypass":
-        return None
+    scope = _here.get()
+    run = scope.run
     if run is None:
-        return _run_of_thread(path)
+        if _runs_bodies and scope == _NOWHERE:
+            _refuse_a_stray_thread(path)
+        return None
+    if scope.mode == "bypass":
+        return None
     if run.ended:
         raise RunEnded(run.task_name, run.task_id, path)
+    if run.process != os.getpid():
+        reason = "it is made in another process than its body, which would never hear of it"
+        raise NotBatchable(run.task_name, path, reason)
     return run
 
 
-def _run_of_thread(path: str) -> Run | None:
-    """A thread that carries no context: it works for the one batched task of this process."""
+_runs_bodies = False
+
+
+def note_that_bodies_run_here() -> None:
+    """From now on a call of a thread that belongs to nobody is refused in this process."""
+    global _runs_bodies  # noqa: PLW0603 a fact about the process
+    _runs_bodies = True
+
+
+def _refuse_a_stray_thread(path: str) -> None:
+    """A thread that neither a body nor another task has started: whose call it is nobody knows."""
+    if threading.current_thread() is threading.main_thread():
+        return  # Nothing that outlives a body runs here.
     if task_stack():
-        return None  # This thread runs a Celery task of its own, which is not batched.
-    with _active_lock:
-        runs = list(_active)
-    if not runs:
-        return None
-    if len(runs) > 1 or _tasks_beside(len(runs)):
-        raise ThreadWithoutRun(path, len(runs))
-    return runs[0]
-
-
-def _tasks_beside(batched: int) -> bool:
-    """True where this process runs other tasks beside the batched ones (Celery's threads pool)."""
-    state = sys.modules.get("celery.worker.state")
-    # A forked pool process has a stale copy of its parent's list, and runs one task at a time.
-    in_main = current_process().name == "MainProcess"
-    return state is not None and in_main and len(state.active_requests) > batched
+        return  # A Celery task that is not batched.
+    raise ThreadWithoutRun(path)

@@ -19,6 +19,7 @@ from typing import (
     ParamSpec,
     Protocol,
     TypeVar,
+    get_args,
     overload,
 )
 
@@ -28,9 +29,10 @@ from celery.local import PromiseProxy, Proxy
 from batchq.flow.capture import run_body
 from batchq.hook import install_hook
 from batchq.placement import MARK, claimable, is_body_of, wrap_task
-from batchq.run import current_run
+from batchq.run import OnChanged, current_run
 from batchq.seams import task_stack
 from batchq.started import say_started
+from batchq.threads import carry_runs
 
 __all__ = ["BatchedTask", "batched_llm_task"]
 
@@ -140,6 +142,7 @@ def batched_llm_task(
     app: Any = None,
     label: str = "",
     strict: bool | None = None,
+    on_changed: OnChanged = "ask",
     ask_again_on: AskAgainOn | None = None,
     **options: Any,
 ) -> Callable[[Callable[Concatenate[Any, P], R]], BatchedTask[P, R]]: ...
@@ -150,6 +153,7 @@ def batched_llm_task(
     app: Any = None,
     label: str = "",
     strict: bool | None = None,
+    on_changed: OnChanged = "ask",
     ask_again_on: AskAgainOn | None = None,
     **options: Any,
 ) -> _Decorator: ...
@@ -160,6 +164,7 @@ def batched_llm_task(
     app: Any = None,
     label: str = "",
     strict: bool | None = None,
+    on_changed: OnChanged = "ask",
     ask_again_on: AskAgainOn | None = None,
     **options: Any,
 ) -> Any:
@@ -176,15 +181,24 @@ def batched_llm_task(
     into `batchq.once`.
 
     label: sets prompts apart in a lane of their own.
-    strict: refuse (RequestChanged) a replay that asks something else than was asked and paid for,
-        instead of giving it that answer with a warning. Default: the setting ``batchq_strict``.
+    strict: end a task with an error, and ask nothing, where it would only be warned of: its
+        request has changed and an answer is left unread (RequestChanged), or its body went on
+        after its question (CaptureSwallowed). Default: the setting ``batchq_strict``.
+    on_changed: what a request gets that has no equal among the answers: "ask" asks it, as a new
+        question; "by_order" gives it the first answer from the same place in the code that nobody
+        has read, for bodies that have a time in their prompt and know it.
     ask_again_on: errors of the body that say that an answer was bad, so that a retry asks anew.
         After any other error a retry gets the paid answer again. Default: OpenAI's errors,
         ValueError (pydantic's and json's are ValueErrors) and LookupError.
     """
     install_hook()
+    carry_runs()
+    if on_changed not in get_args(OnChanged):
+        raise TypeError(f"on_changed is 'ask' or 'by_order', not {on_changed!r}")
     errors = (ask_again_on,) if isinstance(ask_again_on, type) else ask_again_on
-    batched = functools.partial(_batched, label=label, strict=strict, ask_again_on=errors)
+    batched = functools.partial(
+        _batched, label=label, strict=strict, on_changed=on_changed, ask_again_on=errors
+    )
 
     def decorate(target: Any) -> Any:
         # A proxy answers isinstance() by evaluating itself, and that finalizes the app.
@@ -207,6 +221,7 @@ def _batched(
     *,
     label: str,
     strict: bool | None,
+    on_changed: OnChanged,
     ask_again_on: tuple[type[BaseException], ...] | None,
 ) -> Callable[..., Any]:
     """The body of a task, as Celery is to call it."""
@@ -221,6 +236,7 @@ def _batched(
             functools.partial(fun, *args, **kwargs),
             label=label,
             strict=strict,
+            on_changed=on_changed,
             ask_again_on=ask_again_on,
         )
 

@@ -343,7 +343,7 @@ def test_a_settled_task_leaves_a_mark_and_no_more(journal: Journal) -> None:
     journal.settle(asked.task_id, token=lease.token, state="SUCCESS", final=True)
     left = journal._redis.hgetall(journal._task(asked.task_id))
     mark = {name: value for name, value in left.items() if not name.startswith((b"was:", b"name"))}
-    assert mark == {b"nesting": b"0", b"retries": b"0", b"done": b"SUCCESS"}
+    assert mark == {b"nesting": b"0", b"retries": b"0", b"done": b"SUCCESS", b"calls": b"1"}
     # For people to look at, without a word of what was asked or answered.
     record = journal.task(asked.task_id)
     assert record is not None

@@ -7,7 +7,6 @@ execution ends without a result (state BATCHED)
 
 from __future__ import annotations
 
-import copy
 import functools
 import logging
 import time
@@ -24,11 +23,15 @@ from redis.exceptions import RedisError
 
 from batchq import notices
 from batchq.config import settings
+from batchq.difference import difference
 from batchq.errors import (
     BatchqError,
+    CaptureSwallowed,
     ConfigurationError,
     JournalUnreadable,
     KeyMissing,
+    PromptError,
+    RequestChanged,
     WorkersKilled,
 )
 from batchq.flow.adopt import reuse_asked
@@ -39,10 +42,12 @@ from batchq.limits import hold_soft_limit
 from batchq.message import message_of
 from batchq.points import point
 from batchq.revoke import end_revoked, stamps_of
-from batchq.run import Run, running
+from batchq.run import OnChanged, Run, note_that_bodies_run_here, running
 from batchq.seams import ignores_result, rank_state
 from batchq.started import say_started
+from batchq.threads import is_capture
 from batchq.tracing import traced_run
+from batchq.unread import Changed, changed, skipped
 
 __all__ = ["BATCHED", "Parked", "run_body"]
 
@@ -73,6 +78,7 @@ class _Delivery:
     dead: bytes | None = None
     """The message to keep, where the task fails because its runs killed their workers."""
     ask_again: list[int] = field(default_factory=list[int])
+    read: frozenset[int] = frozenset()
 
 
 def run_body(
@@ -81,6 +87,7 @@ def run_body(
     *,
     label: str,
     strict: bool | None,
+    on_changed: OnChanged,
     ask_again_on: tuple[type[BaseException], ...] | None,
 ) -> Any:
     """Run a batched task's body within its journal; returns what the body returns.
@@ -89,10 +96,13 @@ def run_body(
     """
     message = message_of(task)
     delivery, claim = _begin(task, message)
-    run = _new_run(delivery, claim, label=label, strict=strict)
+    run = _new_run(delivery, claim, label=label, strict=strict, on_changed=on_changed)
     token = delivery.lease.token
     with traced_run(task, claim, journal=delivery.journal, token=token) as traced:
-        run, result, error = _run_to_its_end(run, body, task)
+        result, error = _run(run, body)
+        delivery.read = run.read
+        if not isinstance(error, _ENDS_THE_WORKER):
+            error = _refused(delivery, run, error) or error
         traced.ended(run, error)
         if run.asked:
             _park(delivery, run, message)
@@ -160,7 +170,9 @@ def _wait_for_the_key(
     )
 
 
-def _new_run(delivery: _Delivery, claim: Claim, *, label: str, strict: bool | None) -> Run:
+def _new_run(
+    delivery: _Delivery, claim: Claim, *, label: str, strict: bool | None, on_changed: OnChanged
+) -> Run:
     task, journal, token = delivery.task, delivery.journal, delivery.lease.token
     config, task_id = settings(task.app), task.request.id
 
@@ -185,37 +197,90 @@ def _new_run(delivery: _Delivery, claim: Claim, *, label: str, strict: bool | No
         claim=claim,
         label=label,
         strict=config.strict if strict is None else strict,
+        on_changed=on_changed,
         note_live=note_live,
         note_step=note_step,
     )
 
 
-def _run_to_its_end(
-    run: Run, body: functools.partial[Any], task: Any
-) -> tuple[Run, Any, BaseException | None]:
-    """Run the body; where it turns out that its requests have changed, once more in its place."""
-    spare = _copy(body, task) if run.claim.entries else body
-    result, error = _run(run, body)
-    while not isinstance(error, _ENDS_THE_WORKER) and (following := run.again()) is not None:
-        run = following
-        result, error = _run(run, _copy(spare, task))
-    return run, result, error
-
-
-def _copy(body: functools.partial[Any], task: Any) -> functools.partial[Any]:
-    """The body with arguments of its own: bodies change those they are given."""
-    own = len(body.args) - len(task.request.args)
-    args, kwargs = copy.deepcopy((body.args[own:], body.keywords))
-    return functools.partial(body.func, *body.args[:own], *args, **kwargs)
-
-
 def _run(run: Run, body: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    note_that_bodies_run_here()
     with running(run):
         try:
             point("body.begin")
             return body(), None
         except BaseException as raised:  # noqa: BLE001 a run that has asked waits, however its body ended
             return None, raised
+
+
+def _refused(delivery: _Delivery, run: Run, error: BaseException | None) -> PromptError | None:
+    """What the end of a run says about its questions: in the log, or as the error it ends with.
+
+    With an error nothing of what it asked is sent.
+    """
+    problem: PromptError
+    for one in changed(run.asked, run.claim.entries, run.read):
+        problem = _request_changed(delivery, run, one)
+        if run.strict or one.rounds >= _ROUNDS_UNREAD:
+            run.asked.clear()
+            return problem
+        _warn(run, problem)
+    if run.asked and not _was_told(error):
+        problem = CaptureSwallowed(run.task_name, run.task_id, run.places[run.asked[0].site])
+        if run.strict:
+            run.asked.clear()
+            return problem
+        _warn(run, problem)
+    if not run.asked and error is None:
+        _tell_skipped(run)
+    return None
+
+
+_ROUNDS_UNREAD = 2
+"""How many rounds of one place may be left unread, one after the other, before its task ends."""
+
+
+def _request_changed(delivery: _Delivery, run: Run, one: Changed) -> RequestChanged:
+    try:
+        before = delivery.journal.body_of(run.task_id, one.before.number)
+    except JournalUnreadable:
+        before = None
+    return RequestChanged(
+        *(run.task_name, run.task_id, one.before.number, one.before.endpoint, one.before.model),
+        run.places[one.asked.site],
+        difference(before, one.asked.body) if before is not None else "",
+    )
+
+
+def _was_told(error: BaseException | None) -> bool:
+    """True where the body ended by the signal, or by an error that came of it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if is_capture(error):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _tell_skipped(run: Run) -> None:
+    left = skipped(run.claim.entries, run.read)
+    if left:
+        logger.warning(
+            "task %s [%s] has ended without the answers to its calls %s, which are paid for: its "
+            "body did not make them again. A cache or memory of its own does that; keep it in "
+            "batchq.once(), or outside of what is asked",
+            *(run.task_name, run.task_id, ", ".join(str(entry.number) for entry in left)),
+            extra={"action": "resume", "task_id": run.task_id},
+        )
+
+
+def _warn(run: Run, problem: PromptError) -> None:
+    logger.warning(
+        "%s Set strict=True to make this an error.",
+        problem,
+        extra={"action": "capture", "task_id": run.task_id},
+    )
 
 
 def _claim(task: Any, journal: Journal, lease: Lease, message: bytes) -> Claim:
@@ -286,6 +351,7 @@ def _park(delivery: _Delivery, run: Run, message: bytes) -> None:
         prompts=run.asked,
         next_number=run.next_number,
         name=task.name,
+        read=run.read,
     )
     point("capture.called")
     delivery.parked = True
@@ -294,8 +360,8 @@ def _park(delivery: _Delivery, run: Run, message: bytes) -> None:
     if word == "REVOKED":
         end_revoked(task, token=delivery.lease.token, message=message)
     logger.info(
-        "task %s [%s] asked %d prompts: %s",
-        *(task.name, run.task_id, len(run.asked), word),
+        "task %s [%s] asked %d prompts in its round %d: %s",
+        *(task.name, run.task_id, len(run.asked), run.round + 1, word),
         extra={"action": "capture", "task_id": run.task_id},
     )
 
@@ -392,6 +458,7 @@ def _settle(
         state=state or "IGNORED",
         final=state != "RETRY",
         ask_again=delivery.ask_again,
+        read=delivery.read,
     )
     point("settle.called")
 

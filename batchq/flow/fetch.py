@@ -202,7 +202,7 @@ class _Fetching:
         ours = [pair for pair in outcomes if self._is_ours(pair[0])]
         self.seen["unknown"] += len(outcomes) - len(ours)
         errors = {c: Receipt.of(outcome, batch=self.record.id) for c, outcome in ours}
-        words = answer(self.app, self.record.lane, ours, receipts or errors)
+        words = answer(self.app, self.record.lane, ours, receipts or errors, batch=self.record.id)
         new = words["ANSWERED"] + words["READY"]
         if new and self.record.crashes:
             # It got further than the reading that killed its worker.

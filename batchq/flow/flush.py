@@ -246,7 +246,8 @@ class _Submission:
             message = "The line of this request could not be read back from the batch file."
             outcome = Outcome.error(400, code="invalid_json_line", message=message)
             # In this order: a prompt that is in no file and has no answer would wait for good.
-            answer(self.app, record.lane, [(custom_id, outcome) for custom_id in bad])
+            refused = [(custom_id, outcome) for custom_id in bad]
+            answer(self.app, record.lane, refused, batch=record.id)
             self.journal.take_out(record.id, bad)
 
     def _create(
@@ -343,7 +344,8 @@ class _Submission:
         )
         left = list(self.journal.prompts_of(record.id))
         for custom_ids in chunks(left):
-            answer(self.app, record.lane, [(custom_id, outcome) for custom_id in custom_ids])
+            refused = [(custom_id, outcome) for custom_id in custom_ids]
+            answer(self.app, record.lane, refused, batch=record.id)
         bill = bill_of_refusal(record, left, outcome)
         tally = bill.tally(status="refused", asked_again=0)
         closed = self.journal.close(record, lease, tally=tally, note=str(error), **bill.fields())

@@ -145,7 +145,8 @@ def _give_up(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
     outcome = Outcome.error(503, code="workers_killed", message=message)
     left = journal.left_in(record.id)
     for custom_ids in chunks(left):
-        answer(app, record.lane, [(custom_id, outcome) for custom_id in custom_ids])
+        lost = [(custom_id, outcome) for custom_id in custom_ids]
+        answer(app, record.lane, lost, batch=record.id)
     journal.revive(record.id)
     journal.count("rescued:given_up")
     bill = bill_of_refusal(record, left, outcome)

@@ -29,14 +29,17 @@ def answer(
     lane: Lane,
     outcomes: Sequence[tuple[str, Outcome]],
     receipts: Mapping[str, Receipt] | None = None,
+    *,
+    batch: str = "",
 ) -> Counter[str]:
     """Give prompts (by custom id) their outcomes and send on each task that has all of its own.
 
-    Returns how many were ANSWERED or READY, ALREADY answered, and UNKNOWN.
+    With a ``batch``, only those that were asked in it. Returns how many were ANSWERED or READY,
+    ALREADY answered, and UNKNOWN.
     """
     if outcomes:
         point("answer.call")
-    words = journal_of(app).answer(lane, outcomes, receipts)
+    words = journal_of(app).answer(lane, outcomes, receipts, batch=batch)
     if outcomes:
         point("answer.called")
     ready = [

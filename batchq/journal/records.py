@@ -48,11 +48,19 @@ class Entry:
     round: int
     outcome: Outcome | None
     site: str = ""
+    account: str | None = None
+
+    @property
+    def went_live(self) -> bool:
+        return self.account == ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The answer to a run that asks to begin: whether it may, and what its task knows already."""
+    """The answer to a run that asks to begin: whether it may, and what its task knows already.
+
+    ``read`` are the calls whose answers a run before has read.
+    """
 
     word: Literal["CLAIMED", "BUSY", "ENDING", "WAITING", "REVOKED", "DONE", "DEAD"]
     entries: tuple[Entry, ...] = ()
@@ -60,6 +68,7 @@ class Claim:
     next_number: int = 0
     trace: str = ""
     waited: Waited | None = None
+    read: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

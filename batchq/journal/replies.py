@@ -133,6 +133,7 @@ def _claim_of(fields: Mapping[str, bytes], codec: Codec) -> Claim:
                 round=record["round"],
                 outcome=Outcome.from_bytes(codec.open(outcome)) if outcome is not None else None,
                 site=record.get("site", ""),
+                account=lane.account,
             )
             entries.append(entry)
     entries.sort(key=lambda entry: entry.number)
@@ -144,6 +145,7 @@ def _claim_of(fields: Mapping[str, bytes], codec: Codec) -> Claim:
         next_number=next_number,
         trace=fields.get("trace", b"").decode(errors="replace"),
         waited=_waited(fields),
+        read=frozenset(map(int, fields.get("read", b"").split())),
     )
 
 

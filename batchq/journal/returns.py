@@ -40,8 +40,13 @@ class Returns(Books):
         lane: Lane,
         outcomes: Sequence[tuple[str, Outcome]],
         receipts: Mapping[str, Receipt] | None = None,
+        *,
+        batch: str = "",
     ) -> list[str]:
-        """Give prompts (by custom id) their outcomes; returns a word for each, see answer.lua."""
+        """Give prompts (by custom id) their outcomes; returns a word for each, see answer.lua.
+
+        An outcome from a batch is only for a prompt that was asked in that batch.
+        """
         pipe = self._redis.pipeline(transaction=False)
         now = self.now() if outcomes else 0
         for custom_id, outcome in outcomes:
@@ -57,7 +62,7 @@ class Returns(Books):
             ]
             args = [task_id, number, custom_id, self._codec.seal(outcome.to_bytes())]
             receipt = (receipts or {}).get(custom_id) or Receipt.of(outcome)
-            args += [self._keep_journal, receipt.to_json(answered_at=now)]
+            args += [self._keep_journal, receipt.to_json(answered_at=now), batch]
             self._run("answer", keys, args, on=pipe)
         words = [reply.decode() for reply in cast("list[bytes]", pipe.execute())]
         for (custom_id, _), word in zip(outcomes, words, strict=True):

@@ -1,4 +1,4 @@
-"""One run of a task"s body, from its claim to its end."""
+"""One run of a task's body, from its claim to its end."""
 
 from __future__ import annotations
 
@@ -58,13 +58,15 @@ class Runs(Books):
         prompts: Sequence[Prompt],
         next_number: int,
         name: str = "",
+        read: Iterable[int] = (),
     ) -> str:
+        """Write down what a run asked. ``read`` are the calls whose answers its task has read."""
         keys = [
             *(self._task(task_id), self._bodies(task_id), self._task_lease(task_id)),
             *(self.key(name) for name in ("waiting", "resuming", "lanes", "counters")),
         ]
         args: list[Any] = [token, task_id, self._write(message), self._keep_journal, next_number]
-        args.append(name)
+        args += [name, _numbers(read)]
         for prompt in prompts:
             record = {
                 "lane": prompt.lane.name,
@@ -77,6 +79,11 @@ class Runs(Books):
             args += [self._write(prompt.body), json.dumps(record), prompt.size]
             args += [prompt.tokens, prompt.inputs]
         return self._word("capture", keys, args)
+
+    def body_of(self, task_id: str, number: int) -> bytes | None:
+        """What a call of this task asks; None where that is not kept any more."""
+        found: bytes | None = self._redis.hget(self._bodies(task_id), str(number))
+        return self._read(found, f"call {number} of task {task_id}") if found else None
 
     def keep(self, task_id: str, *, message: bytes) -> str:
         """Keep the message of a delivery that found its task busy."""
@@ -110,9 +117,19 @@ class Runs(Books):
         return self._word("note", [self._task(task_id)], [token, self._keep_journal, *flat])
 
     def settle(
-        self, task_id: str, *, token: str, state: str, final: bool, ask_again: Iterable[int] = ()
+        self,
+        task_id: str,
+        *,
+        token: str,
+        state: str,
+        final: bool,
+        ask_again: Iterable[int] = (),
+        read: Iterable[int] = (),
     ) -> str:
-        """End a run that asked nothing more, and drop the answers of the calls in ``ask_again``."""
+        """End a run that asked nothing more, and drop the answers of the calls in ``ask_again``.
+
+        ``read`` are the calls whose answers its task has read.
+        """
         keep = milliseconds(self._config.keep_done) if final else self._keep_journal
         return self._word(
             "settle",
@@ -120,7 +137,7 @@ class Runs(Books):
                 *(self._task(task_id), self._bodies(task_id), self._task_lease(task_id)),
                 *(self.key(name) for name in ("waiting", "resuming")),
             ],
-            [token, task_id, state, int(final), max(keep, 1), *ask_again],
+            [token, task_id, state, int(final), max(keep, 1), _numbers(read), *ask_again],
         )
 
     def bury(self, task_id: str, *, token: str, message: bytes, state: str) -> str:
@@ -152,3 +169,7 @@ class Runs(Books):
     def task_lease(self, task_id: str) -> Lease:
         """The lease that a claim of this task's run takes."""
         return Lease(self._task_lease(task_id), secrets.token_hex(8), owner=self._task(task_id))
+
+
+def _numbers(calls: Iterable[int]) -> str:
+    return " ".join(map(str, sorted(calls)))

@@ -3,7 +3,7 @@
 --       counters,
 --       then for each prompt: its lane, its lane's totals
 -- ARGV: 1 token, 2 task id, 3 the task's message, 4 time to live in ms, 5 the number of its next
---       call, 6 its name,
+--       call, 6 its name, 7 the numbers of the answers that its runs have read,
 --       then for each prompt: number, custom id, lane name, body, JSON record, bytes, tokens,
 --       inputs
 -- Returns: CAPTURED, ALREADY (this run has written before), LOST (another run took over) or
@@ -35,7 +35,7 @@ end
 
 local now = now_ms()
 local asked = 0
-for at = 7, #ARGV, 8 do
+for at = 8, #ARGV, 8 do
   local number, custom_id, lane_name = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local lane, totals = KEYS[8 + 2 * asked], KEYS[9 + 2 * asked]
   redis.call("HSET", bodies, number, ARGV[at + 3])
@@ -52,7 +52,7 @@ for at = 7, #ARGV, 8 do
 end
 
 redis.call("HSET", task, "message", ARGV[3], "calls", ARGV[5], "name", ARGV[6], "waiting", asked,
-  "captured_by", token)
+  "captured_by", token, "read", ARGV[7])
 redis.call("PEXPIRE", task, ARGV[4])
 redis.call("PEXPIRE", bodies, ARGV[4])
 redis.call("ZADD", KEYS[4], now, task_id)

@@ -34,7 +34,12 @@ if known[1] then
   elseif (newer or not known[3]) and redis.call("HGET", task, "revoked") then
     return { "REVOKED" }
   elseif nesting > nesting_before then
+    -- An id names one question for ever: a file of an earlier batch may still be read.
+    local calls = redis.call("HGET", task, "calls")
     redis.call("DEL", task, bodies)
+    if calls then
+      redis.call("HSET", task, "calls", calls)
+    end
   elseif retries > retries_before then
     redis.call("HDEL", task, "done", "waiting", "message")
   elseif known[3] then

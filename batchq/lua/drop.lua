@@ -19,10 +19,11 @@ for index = 5, #KEYS, 2 do
   end
   at = at + 2
 end
-local run = redis.call("HMGET", task, "nesting", "retries")
+local run = redis.call("HMGET", task, "nesting", "retries", "calls")
 redis.call("DEL", task, KEYS[2])
 if run[1] then
-  redis.call("HSET", task, "nesting", run[1], "retries", run[2], "done", "DROPPED")
+  redis.call("HSET", task, "nesting", run[1], "retries", run[2], "done", "DROPPED",
+    "calls", run[3] or 0)
   redis.call("PEXPIRE", task, ARGV[2])
 end
 redis.call("ZREM", KEYS[3], ARGV[1])

@@ -14,7 +14,7 @@ for index = 4, #KEYS do
   local task = KEYS[index]
   local custom_id, number = ARGV[6 + 2 * (index - 4)], ARGV[7 + 2 * (index - 4)]
   local prompt = redis.pcall("HMGET", task, number .. ":place", number .. ":attempts",
-    number .. ":at", number .. ":bytes", number .. ":tokens")
+    number .. ":at", number .. ":bytes", number .. ":tokens", number .. ":from")
   if prompt.err then
     words[#words + 1] = "BROKEN"
   elseif prompt[1] ~= place then
@@ -25,7 +25,8 @@ for index = 4, #KEYS do
     -- First a write that a full Redis takes: it then takes the others too.
     redis.call("PEXPIRE", task, ARGV[5])
     redis.pcall("HINCRBY", task, number .. ":attempts", ARGV[3])
-    redis.call("HSET", task, number .. ":place", "lane")
+    redis.call("HSET", task, number .. ":place", "lane", number .. ":from",
+      (prompt[6] and prompt[6] .. " " or "") .. ARGV[1])
     redis.call("ZADD", lane, tonumber(prompt[3]) or 0, custom_id)
     redis.pcall("HINCRBY", totals, "bytes", tonumber(prompt[4]) or 0)
     redis.pcall("HINCRBY", totals, "tokens", tonumber(prompt[5]) or 0)

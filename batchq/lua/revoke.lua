@@ -20,7 +20,7 @@
 --   REVOKED  it is revoked
 local task, lease, token, mode = KEYS[1], KEYS[3], ARGV[1], ARGV[4]
 local known = redis.call("HMGET", task, "nesting", "retries", "done", "run", "captured_by", "next",
-  "message", "waiting")
+  "message", "waiting", "calls")
 if not known[1] then
   return { "UNKNOWN" }
 end
@@ -59,7 +59,8 @@ for index = 6, #KEYS, 2 do
   end
 end
 redis.call("DEL", task, KEYS[2])
-redis.call("HSET", task, "nesting", known[1], "retries", known[2], "done", "REVOKED")
+redis.call("HSET", task, "nesting", known[1], "retries", known[2], "done", "REVOKED",
+  "calls", known[9] or 0)
 redis.call("ZREM", KEYS[4], ARGV[3])
 if told then
   redis.call("ZREM", KEYS[5], ARGV[3])

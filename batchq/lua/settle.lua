@@ -1,7 +1,7 @@
 -- A run has ended without a question. Its task is final, or will be tried again.
 -- KEYS: 1 task hash, 2 bodies hash, 3 lease, 4 waiting tasks, 5 resuming tasks
 -- ARGV: 1 token, 2 task id, 3 Celery's state, 4 final (1) or to be retried (0), 5 time to live in
---       ms,
+--       ms, 6 the numbers of the answers that its runs have read,
 --       then the numbers of the answers that the retry is to ask again
 -- Returns: SETTLED or LOST (another run took over)
 local task, bodies, lease = KEYS[1], KEYS[2], KEYS[3]
@@ -15,7 +15,8 @@ if ARGV[4] == "1" then
   -- What is left is the mark that refuses a second delivery, and for people to look at, which
   -- calls there were: without what they asked, and what came back. A delivery that found the task
   -- busy is still to end by the mark, or, where it is the task's replacement, by the revoke.
-  local stays = { name = true, next = true, revoked = known[3] }
+  -- The number of the next call stays, so that no later run asks under the id of an earlier one.
+  local stays = { name = true, next = true, calls = true, revoked = known[3] }
   local all, kept = redis.call("HGETALL", task), {}
   for at = 1, #all, 2 do
     if stays[all[at]] then
@@ -30,13 +31,14 @@ if ARGV[4] == "1" then
     redis.call("HSET", task, field[1], field[2])
   end
 else
-  for at = 6, #ARGV do
+  for at = 7, #ARGV do
     local number = ARGV[at]
     redis.call("HDEL", bodies, number)
     redis.call("HDEL", task, number .. ":record", number .. ":at", number .. ":bytes",
       number .. ":tokens", number .. ":inputs", number .. ":attempts", number .. ":place",
-      number .. ":outcome", number .. ":receipt")
+      number .. ":outcome", number .. ":receipt", number .. ":from")
   end
+  redis.call("HSET", task, "read", ARGV[6])
   redis.call("HDEL", task, "message", "run", "sent_for")
   if redis.call("HEXISTS", task, "dead") == 0 then
     -- It ended in order. What came before was not the body's doing, or is over.

@@ -19,7 +19,8 @@ RAISED: list[errors.BatchqError] = [
     errors.PromptTooLarge("task", "/v1/embeddings", "inputs", 60_000, 50_000),
     errors.RequestChanged("task", "id", 3, "/v1/responses", "m"),
     errors.RunEnded("task", "id", "/v1/responses"),
-    errors.ThreadWithoutRun("/v1/responses", 2),
+    errors.ThreadWithoutRun("/v1/responses"),
+    errors.CaptureSwallowed("task", "id", "shop.classify, line 3"),
     errors.UnknownAccount("https://llm.example.com/v1", "no account has it", ["a", "b"]),
     errors.ConfigurationError("batchq_tick", "0", "accepted is more", "batchq_tick"),
 ]

@@ -79,13 +79,19 @@ def results(*sent: Any) -> list[Any]:
     return [result.get(timeout=30) for result in sent]
 
 
-def test_a_bare_thread_beside_another_task_is_an_error(pool: Stack) -> None:
+def test_a_bare_thread_belongs_to_the_task_that_started_it(pool: Stack) -> None:
+    """Also beside another task: it was an error there, for it carried no context."""
+    words = ["bread", "butter"]
+    texts = results(*(capture_threads.call_in_bare_thread.delay(word) for word in words))
+    assert [word in text for word, text in zip(words, texts, strict=True)] == [True, True]
+
+
+def test_a_thread_of_nobodys_is_an_error_in_a_process_that_runs_bodies(pool: Stack) -> None:
     """It cannot be told whose call it is; it must neither go live nor to the wrong task."""
     before = pool.emulator.ledger()["live_calls"]
-    texts = results(*(capture_threads.call_in_bare_thread.delay() for _ in range(2)))
-    for text in texts:
-        assert text.startswith("ThreadWithoutRun")
-        assert "copy_context" in text
+    text = capture_threads.call_in_a_thread_of_nobodys.delay().get(timeout=30)
+    assert text.startswith("ThreadWithoutRun")
+    assert "batchq.live()" in text
     assert pool.emulator.ledger()["live_calls"] == before
 
 
