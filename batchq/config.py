@@ -269,6 +269,7 @@ class Settings(Record):
     files_grace: Duration = timedelta(minutes=10)
     keep_journal: PositiveDuration = timedelta(days=14)
     keep_done: PositiveDuration = timedelta(days=1)
+    long_run: PositiveDuration = timedelta(minutes=10)
     keep_batches: PositiveDuration = timedelta(days=7)
     delete_files: bool = True
     file_expiry: Annotated[timedelta | None, BeforeValidator(_file_life)] = timedelta(days=14)

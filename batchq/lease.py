@@ -21,7 +21,8 @@ logger = logging.getLogger("batchq.lease")
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Where it is held and by whom. ``owner`` is the hash whose field ``run`` names the rightful
+    """Where it is held and by whom. ``run_of`` is the id and the name of the task whose run it is
+    the lease of, with a blank between. ``owner`` is the hash whose field ``run`` names the rightful
     holder, for leases that are a matter of courtesy and fenced by that field. ``since`` is a moment
     by this process's clock before the lease was asked for. Its time runs from there, not from when
     the answer was read: a process may sleep in between.
@@ -30,6 +31,7 @@ class Lease:
     key: str
     token: str
     owner: str = ""
+    run_of: str = ""
     since: float = field(default_factory=time.monotonic, compare=False)
 
 

@@ -57,6 +57,7 @@ METRICS: Mapping[str, Metric] = {
         _gauge(
             "overdue_tasks", "Waiting tasks that have waited longer than the settings allow for"
         ),
+        _gauge("long_runs", "Bodies that have run for longer than batchq_long_run"),
         _gauge("dead", "Tasks and batches that killed their workers and wait for a retry", "kind"),
         _gauge("beat_seen_timestamp_seconds", "When beat sent its last tick; 0 where it never did"),
         _gauge("stand_in", "1 while a worker sends the ticks of a beat that is away"),
@@ -148,6 +149,7 @@ class Reading:
     waiting: int
     resuming: int
     overdue: int
+    long_runs: int
     dead: int
     beat: timedelta | None
     stands_in: bool
@@ -199,6 +201,7 @@ def read(app: Any) -> Reading:
         waiting=journal.waiting_tasks(),
         resuming=journal.resuming_tasks(),
         overdue=journal.overdue_tasks(longest_wait(config)),
+        long_runs=len(journal.long_runs(longer_than=config.long_run)),
         dead=len(journal.dead_tasks()),
         stands_in=journal.stands_in() is not None,
         at=journal.now(),
@@ -317,6 +320,7 @@ def _of_all(sheet: Sheet, reading: Reading) -> None:
     sheet.add("tasks", reading.waiting, "waiting")
     sheet.add("tasks", reading.resuming, "resuming")
     sheet.add("overdue_tasks", reading.overdue)
+    sheet.add("long_runs", reading.long_runs)
     sheet.add("dead", reading.dead, "task")
     sheet.add("dead", sum(batch.dead_at > 0 for batch in reading.batches), "batch")
     beat = 0.0 if reading.beat is None else reading.at / 1000 - reading.beat.total_seconds()

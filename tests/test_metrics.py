@@ -341,7 +341,7 @@ def reading(config: Any, **known: Any) -> Reading:
         "beat": None,
         "stands_in": False,
     }
-    counts = {"waiting": 0, "resuming": 0, "overdue": 0, "dead": 0}
+    counts = {"waiting": 0, "resuming": 0, "overdue": 0, "long_runs": 0, "dead": 0}
     return Reading(**{**usual, **counts, **known, "config": config})
 
 

@@ -434,6 +434,12 @@ def _tasks(seen: Seen) -> Iterator[Told]:
         longest = longest_wait(seen.settings)
         what = f"{many(seen.status.overdue, 'task')} waited for longer than {span(longest)}"
         yield "warning", what, "`batches --state open` shows what holds them up"
+    for one in seen.status.long_runs:
+        what = (
+            f"the body of {one.name} [{one.task_id}] has run for longer than "
+            f"{span(seen.settings.long_run)}"
+        )
+        yield "warning", what, "look what it waits for, or give it a time limit; the log names it"
     if seen.status.dead:
         what = f"dead are {seen.status.dead:,} tasks or batches, which killed their workers"
         yield "warning", what, "`dead` lists them, `retry` tries them again"

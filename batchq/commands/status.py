@@ -8,7 +8,7 @@ from typing import Any
 from batchq.commands import shapes
 from batchq.commands.batches import show_batches
 from batchq.commands.lanes import show_lanes
-from batchq.commands.terminal import Exit, Terminal, command
+from batchq.commands.terminal import Exit, Terminal, command, iso
 from batchq.config import settings
 from batchq.events import span
 from batchq.journal import Sums, journal_of
@@ -53,11 +53,27 @@ def _counts(to: Terminal, found: Status, today: Sums) -> None:
             ("tasks waiting", found.tasks_waiting),
             ("tasks on their way back", found.tasks_resuming),
             ("tasks overdue", found.overdue),
+            ("bodies running long", _long(found)),
+            ("most rounds", _rounds(found)),
             ("dead", found.dead),
             ("beat", _beat(found)),
             ("today", f"{bill.shown} spent, {bill.shown_saved} saved"),
         ]
     )
+
+
+def _long(found: Status) -> str:
+    names = ", ".join(f"{one.name} [{one.task_id}]" for one in found.long_runs[:_NAMED])
+    return f"{len(found.long_runs):,}{names and f': {names}'}"
+
+
+def _rounds(found: Status) -> str:
+    """The tasks that asked in the most rounds: each round waits for a batch of its own."""
+    most = sorted(found.rounds.items(), key=lambda pair: (-pair[1], pair[0]))
+    return ", ".join(f"{rounds} ({name})" for name, rounds in most[:_NAMED]) or "1"
+
+
+_NAMED = 3
 
 
 def _beat(found: Status) -> str:
@@ -75,6 +91,11 @@ def _shape(app: Any, found: Status, today: Sums) -> dict[str, Any]:
         "tasks_waiting": found.tasks_waiting,
         "tasks_resuming": found.tasks_resuming,
         "overdue": found.overdue,
+        "long_runs": [
+            {"task_id": one.task_id, "name": one.name, "began_at": iso(one.began_at)}
+            for one in found.long_runs
+        ],
+        "rounds": dict(found.rounds),
         "dead": found.dead,
         "beat_seen_seconds": _seconds(found.beat_seen),
         "stands_in": found.stands_in,

@@ -130,7 +130,7 @@ def _begin(task: Any, message: bytes) -> tuple[_Delivery, Claim]:
             "its app has no batchq: call batchq.install(app) where the app is made",
         )
     journal = journal_of(task.app)
-    lease = journal.task_lease(task.request.id)
+    lease = journal.task_lease(task.request.id, task.name)
     claim: Claim | JournalUnreadable
     try:
         claim = _claim(task, journal, lease, message)

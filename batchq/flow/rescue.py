@@ -56,6 +56,8 @@ def rescue(app: Celery[Any]) -> None:
         for task_id in journal.nearly_forgotten():
             with apart(f"task {task_id}", task_id=task_id):
                 _end_the_wait(app, journal, task_id)
+    with apart("the list of running bodies"):
+        _tell_long_runs(app, journal)
     with apart("the results of waiting tasks"):
         keep_alive(app)
     with apart("the sample of this minute"):
@@ -73,6 +75,16 @@ def rescue(app: Celery[Any]) -> None:
             logger.warning("%d tasks are sent again", len(task_ids), extra={"action": "rescue"})
             notices.tell_rescued(app, len(task_ids))
     notices.tick(app)
+
+
+def _tell_long_runs(app: Celery[Any], journal: Journal) -> None:
+    for one in journal.long_runs(longer_than=settings(app).long_run):
+        if journal.first_told(f"long:{one.task_id}:{one.began_at}", for_=timedelta(hours=1)):
+            logger.warning(
+                "the body of task %s [%s] has run for longer than %s and has not ended",
+                *(one.name, one.task_id, settings(app).long_run),
+                extra={"action": "rescue", "task_id": one.task_id},
+            )
 
 
 def _lost(app: Celery[Any], journal: Journal) -> list[str]:

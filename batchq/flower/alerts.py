@@ -25,7 +25,10 @@ class Alert:
 
 def alerts(snapshot: Snapshot, *, tick: timedelta) -> list[Alert]:
     """The worst first."""
-    found = [*_dead(snapshot), *_beat(snapshot, tick), *_overdue(snapshot), *_redis(snapshot)]
+    found = [
+        *(*_dead(snapshot), *_beat(snapshot, tick), *_overdue(snapshot)),
+        *(*_long(snapshot), *_redis(snapshot)),
+    ]
     return sorted(found, key=lambda alert: ("danger", "warning", "info").index(alert.level))
 
 
@@ -58,6 +61,12 @@ def _overdue(snapshot: Snapshot) -> Iterator[Alert]:
         what = "1 task has" if overdue == 1 else f"{overdue:,} tasks have"
         words = f"{what} waited longer than the settings allow for."
         yield Alert(level="warning", words=words)
+
+
+def _long(snapshot: Snapshot) -> Iterator[Alert]:
+    for one in snapshot.status.long_runs:
+        words = f"The body of {one.name} [{one.task_id}] has run for long."
+        yield Alert(level="warning", words=words, at=one.began_at)
 
 
 def _redis(snapshot: Snapshot) -> Iterator[Alert]:

@@ -150,5 +150,9 @@ class Books:
         pipe = self._redis.pipeline(transaction=False)
         for lease in leases:
             keys = [lease.key, lease.owner] if lease.owner else [lease.key]
-            self._run("renew", keys, [lease.token, milliseconds(duration)], on=pipe)
+            args: list[Any] = [lease.token, milliseconds(duration)]
+            if lease.run_of:
+                keys.append(self.key("running"))
+                args += [f"{lease.token} {lease.run_of}", self._keep_journal]
+            self._run("renew", keys, args, on=pipe)
         return [reply == b"RENEWED" for reply in pipe.execute()]

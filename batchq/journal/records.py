@@ -19,6 +19,7 @@ __all__ = [
     "Entry",
     "Epoch",
     "LaneRecord",
+    "LongRun",
     "PromptRecord",
     "Receipt",
     "Resuming",
@@ -69,6 +70,15 @@ class Claim:
     trace: str = ""
     waited: Waited | None = None
     read: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongRun:
+    """A body that runs for long, of the task ``name``; ``began_at`` is a time of Redis's clock."""
+
+    task_id: str
+    name: str
+    began_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Literal
 
 from batchq.journal.books import Books
@@ -12,8 +13,10 @@ from batchq.journal.records import (
     KILLS,
     Claim,
     Entry,
+    LongRun,
 )
 from batchq.journal.replies import (
+    count_of,
     milliseconds,
     read_claim,
     to_dict,
@@ -22,6 +25,9 @@ from batchq.lease import Lease
 from batchq.prompt import Lane, Prompt
 
 __all__ = ["Runs"]
+
+_LISTED = 100
+"""How many of the longest runs are looked at."""
 
 
 class Runs(Books):
@@ -63,10 +69,10 @@ class Runs(Books):
         """Write down what a run asked. ``read`` are the calls whose answers its task has read."""
         keys = [
             *(self._task(task_id), self._bodies(task_id), self._task_lease(task_id)),
-            *(self.key(name) for name in ("waiting", "resuming", "lanes", "counters")),
+            *(self.key(name) for name in ("waiting", "resuming", "lanes", "counters", "rounds")),
         ]
         args: list[Any] = [token, task_id, self._write(message), self._keep_journal, next_number]
-        args += [name, _numbers(read)]
+        args += [name, _numbers(read), 1 + max((one.round for one in prompts), default=0)]
         for prompt in prompts:
             record = {
                 "lane": prompt.lane.name,
@@ -166,9 +172,39 @@ class Runs(Books):
                 return kind
         return None
 
-    def task_lease(self, task_id: str) -> Lease:
+    def task_lease(self, task_id: str, name: str = "") -> Lease:
         """The lease that a claim of this task's run takes."""
-        return Lease(self._task_lease(task_id), secrets.token_hex(8), owner=self._task(task_id))
+        return Lease(
+            self._task_lease(task_id),
+            secrets.token_hex(8),
+            owner=self._task(task_id),
+            run_of=f"{task_id} {name}",
+        )
+
+    def long_runs(self, *, longer_than: timedelta) -> list[LongRun]:
+        """The bodies that have run for so long, the longest first; a hundred at most.
+
+        The time counts from the first renewal of their lease, a few seconds after they began.
+        """
+        key, until = self.key("running"), self.now() - milliseconds(longer_than)
+        listed: list[tuple[bytes, float]] = self._redis.zrangebyscore(
+            key, "-inf", until, start=0, num=_LISTED, withscores=True
+        )
+        found: list[LongRun] = []
+        for member, began_at in listed:
+            token, task_id, name = (member.decode(errors="replace") + "  ").split(" ", 2)
+            if self._redis.get(self._task_lease(task_id)) == token.encode():
+                found.append(LongRun(task_id=task_id, name=name.strip(), began_at=int(began_at)))
+            else:
+                self._redis.zrem(key, member)  # It is over.
+        return found
+
+    def most_rounds(self) -> dict[str, int]:
+        """In how many rounds a task has asked at the most, by its name, of those with more than
+        one.
+        """
+        found: dict[bytes, bytes] = self._redis.hgetall(self.key("rounds"))
+        return {name.decode(errors="replace"): count_of(most) for name, most in found.items()}
 
 
 def _numbers(calls: Iterable[int]) -> str:

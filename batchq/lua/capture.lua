@@ -1,9 +1,10 @@
 -- What a run asked goes to the journal and to its lanes, and the run gives up its lease.
 -- KEYS: 1 task hash, 2 bodies hash, 3 lease, 4 waiting tasks, 5 resuming tasks, 6 lanes, 7
---       counters,
+--       counters, 8 the most rounds of each task name,
 --       then for each prompt: its lane, its lane's totals
 -- ARGV: 1 token, 2 task id, 3 the task's message, 4 time to live in ms, 5 the number of its next
---       call, 6 its name, 7 the numbers of the answers that its runs have read,
+--       call, 6 its name, 7 the numbers of the answers that its runs have read, 8 which round
+--       this is,
 --       then for each prompt: number, custom id, lane name, body, JSON record, bytes, tokens,
 --       inputs
 -- Returns: CAPTURED, ALREADY (this run has written before), LOST (another run took over) or
@@ -29,15 +30,15 @@ redis.call("HLEN", bodies)
 redis.call("ZCARD", KEYS[4])
 redis.call("ZCARD", KEYS[5])
 redis.call("SCARD", KEYS[6])
-for at = 8, #KEYS, 2 do
+for at = 9, #KEYS, 2 do
   redis.call("ZCARD", KEYS[at])
 end
 
 local now = now_ms()
 local asked = 0
-for at = 8, #ARGV, 8 do
+for at = 9, #ARGV, 8 do
   local number, custom_id, lane_name = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local lane, totals = KEYS[8 + 2 * asked], KEYS[9 + 2 * asked]
+  local lane, totals = KEYS[9 + 2 * asked], KEYS[10 + 2 * asked]
   redis.call("HSET", bodies, number, ARGV[at + 3])
   redis.call("HSET", task, number .. ":record", ARGV[at + 4], number .. ":at", now,
     number .. ":bytes", ARGV[at + 5],
@@ -58,6 +59,14 @@ redis.call("PEXPIRE", bodies, ARGV[4])
 redis.call("ZADD", KEYS[4], now, task_id)
 redis.call("ZREM", KEYS[5], task_id)
 redis.pcall("HINCRBY", KEYS[7], "captured", asked)
+local round = tonumber(ARGV[8])
+if round > 1 then
+  local most = redis.pcall("HGET", KEYS[8], ARGV[6])
+  if not most or (type(most) == "string" and (tonumber(most) or 0) < round) then
+    redis.call("HSET", KEYS[8], ARGV[6], round)
+    redis.call("PEXPIRE", KEYS[8], ARGV[4])
+  end
+end
 redis.call("HDEL", task, "run", "sends", "sent_for", "crashes")
 redis.call("DEL", lease)
 return "CAPTURED"

@@ -1,7 +1,13 @@
 -- The holder of a lease keeps it a while longer.
--- KEYS: 1 lease, 2 the hash whose field `run` names the rightful holder, if there is one
--- ARGV: 1 token, 2 lease in ms
+-- KEYS: 1 lease, 2 the hash whose field `run` names the rightful holder, if there is one,
+--       3 runs of bodies that have renewed a lease, for the lease of one
+-- ARGV: 1 token, 2 lease in ms, 3 the run, as it is listed there, 4 time to live in ms
 -- Returns: RENEWED or LOST
+-- @include "now"
+if KEYS[3] then
+  redis.call("ZADD", KEYS[3], "nx", now_ms(), ARGV[3])
+  redis.call("PEXPIRE", KEYS[3], ARGV[4])
+end
 local holder = redis.call("GET", KEYS[1])
 if holder == ARGV[1] then
   redis.call("PEXPIRE", KEYS[1], ARGV[2])
