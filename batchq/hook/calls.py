@@ -148,14 +148,19 @@ def asks_a_model(call: Call, content: bytes) -> bool:
     if body is None:
         return False
     names_one = isinstance(body.get("model"), str)
-    asks = names_one and not _INPUTS.isdisjoint(body)
-    return asks or (names_one and call.at_account) or _GENERATES.search(call.path) is not None
+    if call.at_account and names_one:
+        return True
+    # At Azure and Google's the model is in the path.
+    asked = names_one or _ASKING_PATHS.search(call.path) is not None
+    return asked and not _INPUTS.isdisjoint(body)
 
 
 _MODEL_PATHS = re.compile(r"/(audio|images|realtime|responses|videos)(/|$)")
 """What sends files, or opens a socket, to ask a model."""
-_GENERATES = re.compile(r":(stream)?generatecontent$", re.IGNORECASE)
-_INPUTS = frozenset({"contents", "documents", "input", "inputs", "messages", "prompt"})
+_ASKING_PATHS = re.compile(
+    r"(/(completions|embeddings|responses)|:(embed|(stream)?generate)content)/?$", re.IGNORECASE
+)
+_INPUTS = frozenset({"content", "contents", "documents", "input", "inputs", "messages", "prompt"})
 
 
 def json_object(content: bytes) -> dict[str, Any] | None:

@@ -6,9 +6,10 @@ over.
 
 from __future__ import annotations
 
-import inspect
+import functools
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from types import FunctionType, MethodType, ModuleType
@@ -31,10 +32,14 @@ def layer_of(client: Any, request: Any, auth: Any) -> Layer | None:
     ``auth`` is what this request was sent with.
     """
     transport = client._transport_for_url(request.url)
-    if type(transport) in _network(family_of(request)):
+    if type(transport) in _network(family_of(request)) and not _is_patched(transport):
         return Layer(transport="", refusal=None) if _acts(client, request, auth) else None
     name = f"{type(transport).__module__}.{type(transport).__qualname__}"
     return Layer(transport=name, refusal=_refusal(transport, name))
+
+
+def _is_patched(transport: Any) -> bool:
+    return any(name in vars(transport) for name in ("handle_request", "handle_async_request"))
 
 
 def family_of(request: Any) -> Any:
@@ -111,8 +116,12 @@ def _held_by(each: Any) -> Iterator[Any]:
         yield from each
     elif isinstance(each, MethodType):
         yield from (each.__self__, each.__func__)
+    elif isinstance(each, functools.partial):
+        yield from (each.func, *each.args, *each.keywords.values())
     elif isinstance(each, FunctionType):
-        yield from inspect.getclosurevars(each).nonlocals.values()
+        for cell in each.__closure__ or ():
+            with suppress(ValueError):  # It is empty.
+                yield cell.cell_contents
     elif not isinstance(each, type):
         yield from _attributes(each)
 

@@ -429,6 +429,28 @@ def test_a_model_elsewhere_is_asked_and_told_once(
     assert "batchq_accounts" in told.getMessage()
 
 
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/v1/messages", {"model": "m", "messages": []}),
+        ("/openai/deployments/ours/chat/completions", {"messages": []}),
+        ("/v1beta/models/m:generateContent", {"contents": []}),
+        ("/api/chat", {"model": "m", "messages": []}),
+    ],
+)
+def test_other_makers_models_are_told_too(
+    bench: Bench, elsewhere: str, path: str, sent: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    @bench.task
+    def body() -> int:
+        return httpx.post(elsewhere.removesuffix("/v1") + path, json=sent).status_code
+
+    with caplog.at_level(logging.WARNING, logger="batchq"):
+        assert bench.run(body) in {401, 404}
+    (told,) = caplog.records
+    assert path in told.getMessage()
+
+
 def test_other_requests_elsewhere_are_not_told(
     bench: Bench, elsewhere: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,6 +7,7 @@ on its way back; where nobody can tell what a transport does, the call is refuse
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator
 from importlib import import_module
@@ -18,7 +19,7 @@ from openai import AsyncOpenAI, OpenAI
 
 import batchq
 from batchq import NotBatchable
-from tests.capture.bench import Bench, ask, ask_async
+from tests.capture.bench import MODEL, Bench, ask, ask_async, user
 from tests.harness import API_KEY
 
 SDKS: Any = import_module("httpx2" if find_spec("httpx2") else "httpx")
@@ -89,12 +90,26 @@ def by_another_client() -> Any:
     return ByFunction(lambda request: client.send(redacted(request)))
 
 
+def by_a_part() -> Any:
+    return ByFunction(functools.partial(Redacting.handle_request, Redacting(SDKS.HTTPTransport())))
+
+
+def patched() -> Any:
+    """One of httpx's own, of which somebody has replaced the method."""
+    transport = SDKS.HTTPTransport()
+    hand_on = transport.handle_request
+    transport.handle_request = lambda request: hand_on(redacted(request))
+    return transport
+
+
 HANDING_ON: dict[str, Callable[[], Any]] = {
     "holds one": lambda: Redacting(SDKS.HTTPTransport()),
     "holds one that holds one": lambda: Redacting(Redacting(SDKS.HTTPTransport())),
     "is a subclass": RedactingItself,
     "holds a function": by_function,
     "holds a client": by_another_client,
+    "holds a part": by_a_part,
+    "was patched": patched,
     "holds several": lambda: InTurn(SDKS.HTTPTransport(), SDKS.HTTPTransport()),
 }
 
@@ -167,6 +182,31 @@ def test_a_transport_sees_the_answer(bench: Bench) -> None:
         return [raw.headers["x-seen"], raw.headers["x-batchq-replay"]]
 
     assert bench.run(body) == ["on its way back", "true"]
+
+
+def test_a_stream_goes_through_a_transport(bench: Bench) -> None:
+    client = client_with(transport=Redacting(SDKS.HTTPTransport()))
+
+    async def call() -> str:
+        transport = AsyncRedacting(SDKS.AsyncHTTPTransport())
+        async with AsyncOpenAI(http_client=SDKS.AsyncClient(transport=transport)) as one:
+            stream = await one.chat.completions.create(
+                model=MODEL, messages=user("async SECRET"), stream=True
+            )
+            return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+    @bench.task
+    def body() -> list[str]:
+        stream = client.chat.completions.create(
+            model=MODEL, messages=user("my SECRET"), stream=True
+        )
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+        return [text, asyncio.run(call())]
+
+    first, second = bench.run(body)
+    assert first == ask(OpenAI(), "[taken out]")
+    assert second == ask(OpenAI(), "async SECRET")
+    assert bench.emulator.ledger()["lines_known"] == 2
 
 
 # Event hooks
