@@ -288,15 +288,22 @@ class Accounts(Mapping[str, Account]):
     def __repr__(self) -> str:
         return f"Accounts({self._accounts!r})"
 
+    def under(self, url: str) -> list[tuple[str, Account]]:
+        """The accounts under whose base URL `url` is, the most specific first."""
+        under = [(name, account) for name, account in self.items() if account.matches(url)]
+        return sorted(under, key=lambda named: -len(named[1].base_url))
+
     def match(self, url: str, key: str) -> tuple[str, Account]:
         """The account a call to `url` with `key` belongs to.
 
         The most specific base URL goes first; of several accounts with one base URL the key
-        decides, and of several with one key too, the first in the settings.
+        decides, and of several with one key too, the first in the settings. A call that bears no
+        key at all belongs to the account that has its base URL, if it is the only one.
         Raises UnknownAccount, which says what to configure.
         """
-        under = [(name, account) for name, account in self.items() if account.matches(url)]
-        under.sort(key=lambda named: -len(named[1].base_url))
+        under = self.under(url)
+        if not key and len(under) == 1:
+            return under[0]
         wanted = fingerprint(key)
         keys: list[str] = []
         for name, account in under:

@@ -96,6 +96,23 @@ def _variable(value: object, info: ValidationInfo) -> str | None:
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 """Shorter than a key (44 characters, the last one of them no letter)."""
 
+# Headers
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]+\*?")
+
+
+def _header_names(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    names = list(cast("list[object]", value)) if isinstance(value, (list, tuple, set)) else [None]
+    if not all(isinstance(name, str) and _HEADER.fullmatch(name) for name in names):
+        raise ValueError(
+            "accepted is a list of names of headers; one that ends with * stands for all that "
+            'begin so, such as ["x-team", "x-trace-*"]'
+        )
+    return tuple(str(name).lower() for name in names)
+
+
 # Money
 
 
@@ -274,6 +291,8 @@ class Settings(Record):
     delete_files: bool = True
     file_expiry: Annotated[timedelta | None, BeforeValidator(_file_life)] = timedelta(days=14)
     strict: bool = False
+    streams: bool = True
+    ignore_headers: Annotated[tuple[str, ...], BeforeValidator(_header_names)] = ()
     allow_unsafe_redis: bool = False
     installation: Annotated[str | None, Field(min_length=1, max_length=200)] = None
     encryption: Annotated[str | None, BeforeValidator(_variable)] = None
@@ -346,6 +365,11 @@ def settings(app: App) -> Settings:
     if app not in _read:
         _read[app] = _settings_of(app)
     return _read[app]
+
+
+def known_settings() -> list[Settings]:
+    """The settings of all apps of this process, as far as they have been needed."""
+    return list(_read.values())
 
 
 def _settings_of(app: App) -> Settings:

@@ -64,6 +64,7 @@ def main() -> None:
         with worker("benchmarks.app", Path(directory), *words):
             throughput(options.tasks, options.rounds)
         replay()
+        elsewhere()
 
 
 def say(line: str) -> None:
@@ -230,7 +231,11 @@ def replay(times: int = 2000) -> None:
     import httpx2
     from openai import OpenAI
 
-    from batchq.hook import _is_openai, _question, _response, install_hook
+    from batchq.hook import install_hook
+    from batchq.hook.asking import ask
+    from batchq.hook.calls import sight
+    from batchq.hook.over_httpx import replayed_response
+    from batchq.hook.replays import replay_of
     from batchq.run import running
     from benchmarks.app import client
 
@@ -256,14 +261,42 @@ def replay(times: int = 2000) -> None:
         run = run_with_answer(message)
         request = requests[-1]
 
-        def ours(request: Any = request, run: Any = run) -> None:
-            _is_openai(request)
-            _response(request, run.ask(_question(request, run.settings, "ask")))
+        def ours(request: Any = request) -> None:
+            found = sight(request.method, request.url, request.headers)
+            assert found is not None
+            outcome = ask(found, request.content)
+            assert outcome is not None
+            replayed_response(request, replay_of(outcome, found, request.content))
 
-        own.append(milliseconds(ours))
+        with running(run):
+            own.append(milliseconds(ours))
     say(
         f"\na replayed call takes {median(replayed):.2f} ms; the SDK over a transport that answers "
         f"from memory {median(direct):.2f} ms; Batchq's own part of a replay {median(own):.2f} ms"
+    )
+
+
+def elsewhere(times: int = 200_000) -> None:
+    """What the hook costs a request that is made in no batched body, and one that is in a body."""
+    import httpx2
+
+    from batchq.hook.calls import sight
+    from batchq.run import running
+
+    request = httpx2.Request("GET", "https://example.com/a/path", headers={"accept": "*/*"})
+
+    def microseconds(count: int) -> float:
+        started = time.perf_counter()
+        for _ in range(count):
+            sight(request.method, request.url, request.headers)
+        return (time.perf_counter() - started) / count * 1_000_000
+
+    outside = min(microseconds(times) for _ in range(5))
+    with running(run_with_answer("")):
+        inside = min(microseconds(times // 10) for _ in range(5))
+    say(
+        f"the hook costs a request outside of batched bodies {outside:.2f} µs, and another one "
+        f"than a call of a model in a body {inside:.1f} µs"
     )
 
 

@@ -196,6 +196,18 @@ class TestDurations:
         assert read(batchq_file_expiry=None).file_expiry is None
 
 
+class TestHeaders:
+    def test_names_are_taken_in_any_case(self) -> None:
+        given = ["X-Team", "Helicone-*"]
+        assert read(batchq_ignore_headers=given).ignore_headers == ("x-team", "helicone-*")
+        assert read(batchq_ignore_headers=[]).ignore_headers == ()
+        assert read(batchq_ignore_headers=None).ignore_headers == ()
+
+    @pytest.mark.parametrize("given", ["x-team", ["x team"], [""], ["*"], [7], 7, ["a*b"]])
+    def test_what_names_no_header_is_refused(self, given: object) -> None:
+        assert "a list of names of headers" in refused(batchq_ignore_headers=given)
+
+
 class TestNumbers:
     @pytest.mark.parametrize("name", ["flush_prompts", "max_attempts"])
     @pytest.mark.parametrize("given", [0, -1, "many"])

@@ -15,7 +15,8 @@ import batchq
 from batchq import errors
 from batchq.config import settings
 from batchq.errors import ProviderRefused
-from batchq.hook import _response  # pyright: ignore[reportPrivateUsage]
+from batchq.hook.over_httpx import replayed_response
+from batchq.hook.replays import replay_of
 from batchq.journal import Journal
 from batchq.prompt import Lane, Outcome, Prompt
 from batchq.run import Question
@@ -173,7 +174,7 @@ def test_an_error_of_a_captured_call_carries_no_key() -> None:
     for header in ("authorization", "api-key"):
         request = httpx.Request("POST", "http://127.0.0.1/v1/x", headers={header: f"Bearer {KEY}"})
         outcome = Outcome.error(400, code="no", message="no")
-        response = _response(request, outcome)
+        response = replayed_response(request, replay_of(outcome))
         error = openai.BadRequestError("no", response=response, body=None)
         assert KEY not in repr(dict(error.request.headers))
         assert KEY not in repr(dict(error.response.request.headers))

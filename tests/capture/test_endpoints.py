@@ -172,46 +172,17 @@ def test_the_texts_of_an_embeddings_call_are_counted(bench: Bench) -> None:
     assert counts == [1, 3, 1, 2]
 
 
-def test_an_async_stream_is_refused(bench: Bench) -> None:
-    async def called() -> None:
-        await async_client.responses.create(model=MODEL, input="a", stream=True)
-
-    @bench.task
-    def body() -> None:
-        asyncio.run(called())
-
-    with pytest.raises(NotBatchable, match="stream=True"):
-        bench.run(body)
-
-
 # What a batch cannot do
-
-
-def _in_chat_stream(c: Any) -> None:
-    with c.chat.completions.stream(model=MODEL, messages=user("hello")) as stream:
-        stream.get_final_completion()
-
-
-def _in_responses_stream(c: Any) -> None:
-    with c.responses.stream(model=MODEL, input="hello") as stream:
-        stream.get_final_response()
 
 
 FILE = ("a.png", b"\x89PNG\xff\xfe", "image/png")
 
 REFUSED: dict[str, tuple[Call, str, str]] = {
-    "a chat stream": (
-        lambda c: list(c.chat.completions.create(model=MODEL, messages=user("a"), stream=True)),
-        "/v1/chat/completions",
+    "a stream of images": (
+        lambda c: c.images.generate(model="gpt-image-1", prompt="a cat", stream=True),
+        "/v1/images/generations",
         "stream=True",
     ),
-    "the chat stream helper": (_in_chat_stream, "/v1/chat/completions", "stream=True"),
-    "a responses stream": (
-        lambda c: list(c.responses.create(model=MODEL, input="a", stream=True)),
-        "/v1/responses",
-        "stream=True",
-    ),
-    "the responses stream helper": (_in_responses_stream, "/v1/responses", "stream=True"),
     "speech": (
         lambda c: c.audio.speech.create(model="tts-1", input="a", voice="alloy"),
         "/v1/audio/speech",
@@ -292,7 +263,7 @@ def test_a_call_that_no_batch_can_take_is_refused(
     assert (ledger["live_calls"], ledger["uploads"]) == (0, 0)
 
 
-@pytest.mark.parametrize("name", [name for name in REFUSED if "stream" not in name])
+@pytest.mark.parametrize("name", REFUSED)
 def test_an_async_client_is_refused_the_same_calls(bench: Bench, name: str) -> None:
     call, path, reason = REFUSED[name]
 

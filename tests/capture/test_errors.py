@@ -11,7 +11,7 @@ import pytest
 from openai import OpenAIError
 
 from batchq import errors
-from batchq.hook import _as_openai_error
+from batchq.hook.twins import as_openai_error
 from tests.capture.bench import Bench
 
 RAISED: list[errors.BatchqError] = [
@@ -28,10 +28,10 @@ RAISED: list[errors.BatchqError] = [
 
 @pytest.mark.parametrize("plain", RAISED, ids=lambda error: type(error).__name__)
 def test_an_error_is_the_sdks_and_ours_and_travels(bench: Bench, plain: Any) -> None:
-    error: Any = _as_openai_error(plain)
+    error: Any = as_openai_error(plain)
     assert isinstance(error, OpenAIError)
     assert isinstance(error, type(plain))
-    assert type(error) is type(_as_openai_error(plain))
+    assert type(error) is type(as_openai_error(plain))
     backend: Any = bench.app.backend
     stored = json.loads(json.dumps(backend.prepare_exception(error, serializer="json")))
     travelled = [
