@@ -44,7 +44,7 @@ from batchq.seams import ignores_result, rank_state
 from batchq.started import say_started
 from batchq.tracing import traced_run
 
-__all__ = ["BATCHED", "Parked", "run_body"]
+__all__ = ["BATCHED", "Parked", "asked_again_after", "run_body"]
 
 logger = logging.getLogger("batchq.capture")
 
@@ -103,7 +103,7 @@ def run_body(
         raise Parked from None
     _still_ours(delivery)
     if error is not None:
-        delivery.ask_again = _asked_again(run, error, ask_again_on, task)
+        delivery.ask_again = asked_again_after(run, error, ask_again_on, task)
         raise error
     return result
 
@@ -331,9 +331,10 @@ def _still_ours(delivery: _Delivery) -> None:
             raise Parked from None
 
 
-def _asked_again(
+def asked_again_after(
     run: Run, error: BaseException, ask_again_on: tuple[type[BaseException], ...] | None, task: Any
 ) -> list[int]:
+    """The calls whose answers a retry after ``error`` is not to get, but to ask anew."""
     if isinstance(error, Retry) and _has_other_arguments(error, task.request):
         # Another question; to the replay it would look like the old one in other words.
         return [entry.number for entry in (*run.claim.entries, *run.used)]

@@ -1,0 +1,212 @@
+"""Rounds without a journey: a body asks, the test answers, the body runs again from the top.
+
+Who runs the body, what is captured of it and what a replay gets are the parts that production
+runs. What stands in for the journal is what one task knows, in a dict.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from batchq.config import settings_without_redis
+from batchq.flow.capture import asked_again_after
+from batchq.journal import Claim, Entry
+from batchq.lifecycle import verdict_on_row
+from batchq.prompt import Outcome, Prompt
+from batchq.run import Run, running
+from batchq.testing.asked import Asked, Request
+from batchq.testing.failures import Endless, Failure
+from batchq.testing.replies import Reply
+
+__all__ = ["Rounds"]
+
+Body = functools.partial[Any]
+Compare = Callable[[Run, Run], None]
+_ENDS_THE_TEST = (KeyboardInterrupt, SystemExit, Failure)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the journal would know of one task."""
+
+    next_number: int = 0
+    running: bool = False
+    entries: list[Entry] = field(default_factory=list[Entry])
+    steps: dict[str, str] = field(default_factory=dict[str, str])
+
+    def note_live(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self.next_number = entry.number + 1
+
+    def note_step(self, name: str, value: str) -> None:
+        self.steps[name] = value
+
+    def forget(self, numbers: Collection[int]) -> None:
+        self.entries = [entry for entry in self.entries if entry.number not in numbers]
+
+    def claim(self) -> Claim:
+        return Claim(
+            word="CLAIMED",
+            entries=tuple(self.entries),
+            steps=dict(self.steps),
+            next_number=self.next_number,
+        )
+
+
+@dataclass(slots=True)
+class Rounds:
+    """Runs bodies to their end, round after round, and keeps what they asked."""
+
+    answer: Callable[[Request], Reply]
+    most: int
+    asked: Asked = field(default_factory=Asked)
+    failure: Failure | None = None
+    compare: Compare | None = None
+    """Told of each round's run and of one more like it."""
+    _known: dict[str, _Known] = field(default_factory=dict[str, _Known])
+
+    def run_body(
+        self,
+        task: Any,
+        body: Body,
+        *,
+        label: str,
+        strict: bool | None,
+        ask_again_on: tuple[type[BaseException], ...] | None,
+    ) -> Any:
+        """As `batchq.flow.capture.run_body`, from the first round to the last, and at once."""
+        if _MARK in vars(task.request):
+            return body()  # Within its own run the task's body is but a function.
+        known, drop = self._known_of(task.request.id), list[int]()
+        # On the request, for that is what tells one run of a task from the next.
+        vars(task.request)[_MARK] = known, drop
+        for _ in range(self.most):
+            run = self._run_of(task, known, label=label, strict=strict)
+            result, error = _once_through(run, _fresh(body, task))
+            if isinstance(error, _ENDS_THE_TEST):
+                raise error
+            if not run.asked:
+                break
+            self._repeat(run, task, body, known)
+            self._answer(run, known)
+        else:
+            raise Endless(
+                f"task {task.name} asked something new in each of {self.most} rounds. {self.asked}"
+            )
+        if error is not None:
+            drop += asked_again_after(run, error, ask_again_on, task)
+            raise error
+        return result
+
+    def settle(self, *, task: Any, state: str | None = None, **_: Any) -> None:
+        """A task has ended, or is to be tried again: what is known of it is let go, or a part."""
+        request: dict[str, Any] = task.request.__dict__
+        if _MARK not in request:
+            return
+        known, drop = cast("tuple[_Known, list[int]]", request.pop(_MARK))
+        known.running = False
+        known.forget(drop)
+        if state != "RETRY":
+            self._known.pop(request["id"], None)
+
+    def reply_to(self, request: Request) -> Reply:
+        """The test's answer, written down with what was asked."""
+        self.asked.requests.append(request)
+        try:
+            return self.answer(request)
+        except Failure as failure:
+            self.failure = failure
+            raise
+
+    def _known_of(self, task_id: str) -> _Known:
+        known = self._known.setdefault(task_id, _Known())
+        if known.running:
+            # Another task in the place of this one, under its id (`self.replace`).
+            known = self._known[task_id] = _Known(known.next_number)
+        known.running = True
+        return known
+
+    def _run_of(self, task: Any, known: _Known, *, label: str, strict: bool | None) -> Run:
+        config = settings_without_redis(task.app)
+        return Run(
+            task_id=task.request.id,
+            task_name=task.name,
+            settings=config,
+            claim=known.claim(),
+            label=label,
+            strict=config.strict if strict is None else strict,
+            note_live=known.note_live,
+            note_step=known.note_step,
+        )
+
+    def _repeat(self, run: Run, task: Any, body: Body, known: _Known) -> None:
+        if self.compare is not None:
+            # Without the answers it is to ask what the first one asked.
+            again = self._run_of(task, known, label=run.label, strict=run.strict)
+            _, error = _once_through(again, _fresh(body, task))
+            if isinstance(error, _ENDS_THE_TEST):
+                raise error
+            self.compare(run, again)
+
+    def _answer(self, run: Run, known: _Known) -> None:
+        known.next_number = run.next_number
+        for prompt in run.asked:
+            outcome = self._outcome(prompt, run)
+            known.entries.append(
+                Entry(
+                    number=prompt.number,
+                    endpoint=prompt.lane.endpoint,
+                    model=prompt.lane.model,
+                    fingerprint=prompt.fingerprint,
+                    round=prompt.round,
+                    outcome=outcome,
+                )
+            )
+
+    def _outcome(self, prompt: Prompt, run: Run) -> Outcome:
+        """As a batch brings it: what its file says, or is not final in it, is asked again."""
+        attempt, most = 1, run.settings.max_attempts
+        while True:
+            request = _request(prompt, run, attempt)
+            final, outcome = verdict_on_row(self.reply_to(request).row(request))
+            if final or attempt == most:
+                return outcome
+            attempt += 1
+
+
+_MARK = "batchq_testing"
+
+
+def _once_through(run: Run, body: Body) -> tuple[Any, BaseException | None]:
+    with running(run):
+        try:
+            return body(), None
+        except BaseException as raised:  # noqa: BLE001 a run that has asked waits, however its body ended
+            return None, raised
+
+
+def _fresh(body: Body, task: Any) -> Body:
+    """The body with arguments of its own: a message that comes again brings new ones."""
+    own = len(body.args) - len(task.request.args)
+    args, kwargs = copy.deepcopy((body.args[own:], body.keywords))
+    return functools.partial(body.func, *body.args[:own], *args, **kwargs)
+
+
+def _request(prompt: Prompt, run: Run, attempt: int) -> Request:
+    return Request(
+        endpoint=prompt.lane.endpoint,
+        model=prompt.lane.model,
+        body=json.loads(prompt.body),
+        task=run.task_name,
+        task_id=run.task_id,
+        number=prompt.number,
+        round=prompt.round,
+        attempt=attempt,
+        account=prompt.lane.account,
+        label=prompt.lane.label,
+    )
