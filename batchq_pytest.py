@@ -6,15 +6,15 @@ nothing but pytest, and the rest when a test asks for one of its fixtures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from batchq.emulator import Emulator
-    from batchq.testing import Asked
+    from batchq.testing import Asked, Batches
 
 
 @pytest.fixture
@@ -23,19 +23,36 @@ def batchq_answers(request: pytest.FixtureRequest) -> Iterator[Callable[..., Ask
 
     ``asked = batchq_answers({"refund": "yes"})``
     """
-    from batchq.testing import Failure, answers
+    from batchq.testing import answers
 
-    failed = request.session.testsfailed
     stack = ExitStack()
 
     def begin(rules: Any, **options: Any) -> Asked:
         return stack.enter_context(answers(rules, **options))
 
+    with _told_once(request, stack):
+        yield begin
+
+
+@pytest.fixture
+def batchq_manual(request: pytest.FixtureRequest) -> Iterator[Batches]:
+    """`batchq.testing.manual` around the test."""
+    from batchq.testing import manual
+
+    with _told_once(request, stack := ExitStack()):
+        yield stack.enter_context(manual())
+
+
+@contextmanager
+def _told_once(request: pytest.FixtureRequest, stack: ExitStack) -> Generator[None]:
+    """Closes the stack. What fails then is not told again where it has failed the test itself."""
+    from batchq.testing import Failure
+
+    failed = request.session.testsfailed
     try:
         with stack:
-            yield begin
+            yield
     except Failure:
-        # Where the test itself has failed, it was by this.
         if request.session.testsfailed == failed:
             raise
 

@@ -3,13 +3,16 @@
 from batchq.testing.asked import Asked, Request
 from batchq.testing.failures import Endless, Failure, Unanswered
 from batchq.testing.inline import answers
+from batchq.testing.manual import Batches, NotYet, manual
 from batchq.testing.repeat import assert_repeatable
 from batchq.testing.replies import error, expired, in_turn, tool_call
 
 __all__ = [
     "Asked",
+    "Batches",
     "Endless",
     "Failure",
+    "NotYet",
     "Request",
     "Unanswered",
     "answers",
@@ -17,5 +20,6 @@ __all__ = [
     "error",
     "expired",
     "in_turn",
+    "manual",
     "tool_call",
 ]

@@ -18,7 +18,7 @@ from batchq.testing.replies import Rules, answerer
 from batchq.testing.rounds import Rounds
 from batchq.testing.wire import answered
 
-__all__ = ["answers", "current_rounds"]
+__all__ = ["answers", "begin", "current_rounds"]
 
 _current: list[Rounds] = []
 
@@ -54,18 +54,18 @@ def answers(rules: Rules, /, *, most_rounds: int = 25) -> Generator[Asked]:
     """
     rounds = Rounds(answerer(rules), most_rounds)
     with ExitStack() as stack:
-        _key_for_clients(stack)
-        _eagerly(stack)
-        _by(rounds, stack)
+        begin(rounds, stack)
+        _current.append(rounds)
+        stack.callback(_current.pop)
         yield rounds.asked
-    if rounds.failure is not None:
-        raise rounds.failure  # A body, or a library in it, has caught even that.
+    rounds.raise_failure()
 
 
-def _by(rounds: Rounds, stack: ExitStack) -> None:
+def begin(rounds: Rounds, stack: ExitStack) -> None:
+    """Let these rounds run all eager calls, and every call eager, until the stack is closed."""
     install_hook()
-    _current.append(rounds)
-    stack.callback(_current.pop)
+    _key_for_clients(stack)
+    _eagerly(stack)
     _set(stack, batchq.task, run_eager=rounds.run_body)
     signals.task_postrun.connect(rounds.settle, weak=False)
     stack.callback(signals.task_postrun.disconnect, rounds.settle)

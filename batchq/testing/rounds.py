@@ -23,7 +23,7 @@ from batchq.testing.asked import Asked, Request
 from batchq.testing.failures import Endless, Failure
 from batchq.testing.replies import Reply
 
-__all__ = ["Rounds"]
+__all__ = ["Body", "Rounds", "request_of"]
 
 Body = functools.partial[Any]
 Compare = Callable[[Run, Run], None]
@@ -64,6 +64,7 @@ class Rounds:
 
     answer: Callable[[Request], Reply]
     most: int
+    """How many rounds a body may take."""
     asked: Asked = field(default_factory=Asked)
     failure: Failure | None = None
     compare: Compare | None = None
@@ -80,20 +81,18 @@ class Rounds:
         ask_again_on: tuple[type[BaseException], ...] | None,
     ) -> Any:
         """As `batchq.flow.capture.run_body`, from the first round to the last, and at once."""
-        if _MARK in vars(task.request):
+        begun = self._begin(task)
+        if begun is None:
             return body()  # Within its own run the task's body is but a function.
-        known, drop = self._known_of(task.request.id), list[int]()
-        # On the request, for that is what tells one run of a task from the next.
-        vars(task.request)[_MARK] = known, drop
+        known, drop = begun
         for _ in range(self.most):
-            run = self._run_of(task, known, label=label, strict=strict)
-            result, error = _once_through(run, _fresh(body, task))
-            if isinstance(error, _ENDS_THE_TEST):
-                raise error
+            run, result, error = self._once(task, body, known, label=label, strict=strict)
             if not run.asked:
                 break
             self._repeat(run, task, body, known)
-            self._answer(run, known)
+            known.next_number = run.next_number
+            for prompt in run.asked:
+                self._note(prompt, self._outcome(prompt, run))
         else:
             raise Endless(
                 f"task {task.name} asked something new in each of {self.most} rounds. {self.asked}"
@@ -104,15 +103,23 @@ class Rounds:
         return result
 
     def settle(self, *, task: Any, state: str | None = None, **_: Any) -> None:
-        """A task has ended, or is to be tried again: what is known of it is let go, or a part."""
+        """A run of a task is over. Where the task is too, what is known of it is let go."""
         request: dict[str, Any] = task.request.__dict__
         if _MARK not in request:
             return
         known, drop = cast("tuple[_Known, list[int]]", request.pop(_MARK))
         known.running = False
         known.forget(drop)
-        if state != "RETRY":
+        if self.is_final(request["id"], state):
             self._known.pop(request["id"], None)
+
+    def is_final(self, task_id: str, state: str | None) -> bool:  # noqa: ARG002 for those who wait
+        return state != "RETRY"
+
+    def raise_failure(self) -> None:
+        """Fail the test at its end, where a body, or a library in it, has caught even that."""
+        if self.failure is not None:
+            raise self.failure
 
     def reply_to(self, request: Request) -> Reply:
         """The test's answer, written down with what was asked."""
@@ -123,13 +130,29 @@ class Rounds:
             self.failure = failure
             raise
 
-    def _known_of(self, task_id: str) -> _Known:
-        known = self._known.setdefault(task_id, _Known())
+    def _begin(self, task: Any) -> tuple[_Known, list[int]] | None:
+        """What is known of a task, and which answers its retry is to ask again; None where this is
+        no delivery of its own.
+        """
+        if _MARK in vars(task.request):
+            return None
+        known = self._known.setdefault(task.request.id, _Known())
         if known.running:
             # Another task in the place of this one, under its id (`self.replace`).
-            known = self._known[task_id] = _Known(known.next_number)
+            known = self._known[task.request.id] = _Known(known.next_number)
         known.running = True
-        return known
+        # On the request, for that is what tells one run of a task from the next.
+        mark = vars(task.request)[_MARK] = known, list[int]()
+        return mark
+
+    def _once(
+        self, task: Any, body: Body, known: _Known, *, label: str, strict: bool | None
+    ) -> tuple[Run, Any, BaseException | None]:
+        run = self._run_of(task, known, label=label, strict=strict)
+        result, error = _once_through(run, _fresh(body, task))
+        if isinstance(error, _ENDS_THE_TEST):
+            raise error
+        return run, result, error
 
     def _run_of(self, task: Any, known: _Known, *, label: str, strict: bool | None) -> Run:
         config = settings_without_redis(task.app)
@@ -147,36 +170,32 @@ class Rounds:
     def _repeat(self, run: Run, task: Any, body: Body, known: _Known) -> None:
         if self.compare is not None:
             # Without the answers it is to ask what the first one asked.
-            again = self._run_of(task, known, label=run.label, strict=run.strict)
-            _, error = _once_through(again, _fresh(body, task))
-            if isinstance(error, _ENDS_THE_TEST):
-                raise error
+            again, _, _ = self._once(task, body, known, label=run.label, strict=run.strict)
             self.compare(run, again)
 
-    def _answer(self, run: Run, known: _Known) -> None:
-        known.next_number = run.next_number
-        for prompt in run.asked:
-            outcome = self._outcome(prompt, run)
-            known.entries.append(
-                Entry(
-                    number=prompt.number,
-                    endpoint=prompt.lane.endpoint,
-                    model=prompt.lane.model,
-                    fingerprint=prompt.fingerprint,
-                    round=prompt.round,
-                    outcome=outcome,
-                )
+    def _note(self, prompt: Prompt, outcome: Outcome) -> None:
+        self._known[prompt.task_id].entries.append(
+            Entry(
+                number=prompt.number,
+                endpoint=prompt.lane.endpoint,
+                model=prompt.lane.model,
+                fingerprint=prompt.fingerprint,
+                round=prompt.round,
+                outcome=outcome,
             )
+        )
 
     def _outcome(self, prompt: Prompt, run: Run) -> Outcome:
         """As a batch brings it: what its file says, or is not final in it, is asked again."""
         attempt, most = 1, run.settings.max_attempts
         while True:
-            request = _request(prompt, run, attempt)
-            final, outcome = verdict_on_row(self.reply_to(request).row(request))
+            final, outcome = self._verdict(request_of(prompt, run, attempt))
             if final or attempt == most:
                 return outcome
             attempt += 1
+
+    def _verdict(self, request: Request) -> tuple[bool, Outcome]:
+        return verdict_on_row(self.reply_to(request).row(request))
 
 
 _MARK = "batchq_testing"
@@ -197,7 +216,7 @@ def _fresh(body: Body, task: Any) -> Body:
     return functools.partial(body.func, *body.args[:own], *args, **kwargs)
 
 
-def _request(prompt: Prompt, run: Run, attempt: int) -> Request:
+def request_of(prompt: Prompt, run: Run, attempt: int) -> Request:
     return Request(
         endpoint=prompt.lane.endpoint,
         model=prompt.lane.model,

@@ -74,6 +74,24 @@ def test_answers_stand_to_the_end_of_the_test(tmp_path: Path) -> None:
     assert "2 passed" in said, said
 
 
+def test_a_test_that_goes_step_by_step(tmp_path: Path) -> None:
+    said = run(
+        tmp_path,
+        """
+        from tasks import ask
+
+        def test_one(batchq_manual):
+            result = ask.delay("hello")
+            batchq_manual.flush()
+            batchq_manual.answer("hi")
+            batchq_manual.resume()
+            assert result.get() == "hi"
+        """,
+        tasks=TASKS,
+    )
+    assert "1 passed" in said, said
+
+
 def test_what_has_no_answer_fails_its_test_once(tmp_path: Path) -> None:
     """A failure that the body has swallowed is told by the fixture; one that came through is not
     told twice.
