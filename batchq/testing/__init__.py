@@ -1,9 +1,9 @@
 """For your own test suite: tasks that run here and now, and answers that the test gives."""
 
 from batchq.testing.asked import Asked, Request
-from batchq.testing.failures import Endless, Failure, Unanswered
+from batchq.testing.failures import Endless, Failure, NotYet, Unanswered
 from batchq.testing.inline import answers
-from batchq.testing.manual import Batches, NotYet, manual
+from batchq.testing.manual import Batches, manual
 from batchq.testing.repeat import assert_repeatable
 from batchq.testing.replies import error, expired, in_turn, tool_call
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Endless", "Failure", "Unanswered"]
+__all__ = ["Endless", "Failure", "NotYet", "Unanswered"]
 
 
 class Failure(BaseException):
@@ -19,3 +19,7 @@ class Unanswered(Failure):
 
 class Endless(Failure):
     """A body that asked something new in each of its rounds was stopped."""
+
+
+class NotYet(Failure):
+    """A test wants something of a task, or of a batch, that has not come that far."""

@@ -9,18 +9,18 @@ from __future__ import annotations
 import copy
 import functools
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from batchq.config import settings_without_redis
 from batchq.flow.capture import asked_again_after
-from batchq.journal import Claim, Entry
 from batchq.lifecycle import verdict_on_row
 from batchq.prompt import Outcome, Prompt
 from batchq.run import Run, running
 from batchq.testing.asked import Asked, Request
 from batchq.testing.failures import Endless, Failure
+from batchq.testing.known import Known
 from batchq.testing.replies import Reply
 
 __all__ = ["Body", "Rounds", "request_of"]
@@ -28,34 +28,6 @@ __all__ = ["Body", "Rounds", "request_of"]
 Body = functools.partial[Any]
 Compare = Callable[[Run, Run], None]
 _ENDS_THE_TEST = (KeyboardInterrupt, SystemExit, Failure)
-
-
-@dataclass(slots=True)
-class _Known:
-    """What the journal would know of one task."""
-
-    next_number: int = 0
-    running: bool = False
-    entries: list[Entry] = field(default_factory=list[Entry])
-    steps: dict[str, str] = field(default_factory=dict[str, str])
-
-    def note_live(self, entry: Entry) -> None:
-        self.entries.append(entry)
-        self.next_number = entry.number + 1
-
-    def note_step(self, name: str, value: str) -> None:
-        self.steps[name] = value
-
-    def forget(self, numbers: Collection[int]) -> None:
-        self.entries = [entry for entry in self.entries if entry.number not in numbers]
-
-    def claim(self) -> Claim:
-        return Claim(
-            word="CLAIMED",
-            entries=tuple(self.entries),
-            steps=dict(self.steps),
-            next_number=self.next_number,
-        )
 
 
 @dataclass(slots=True)
@@ -69,7 +41,7 @@ class Rounds:
     failure: Failure | None = None
     compare: Compare | None = None
     """Told of each round's run and of one more like it."""
-    _known: dict[str, _Known] = field(default_factory=dict[str, _Known])
+    _known: dict[str, Known] = field(default_factory=dict[str, Known])
 
     def run_body(
         self,
@@ -92,10 +64,12 @@ class Rounds:
             self._repeat(run, task, body, known)
             known.next_number = run.next_number
             for prompt in run.asked:
-                self._note(prompt, self._outcome(prompt, run))
+                known.note(prompt, self._outcome(prompt, run))
         else:
             raise Endless(
-                f"task {task.name} asked something new in each of {self.most} rounds. {self.asked}"
+                f"task {task.name} asked something new in each of {self.most} rounds. Where it "
+                "is to ask the same again, assert_repeatable says what changes; where it is to ask "
+                f"as often, most_rounds= allows more. {self.asked}"
             )
         if error is not None:
             drop += asked_again_after(run, error, ask_again_on, task)
@@ -107,11 +81,11 @@ class Rounds:
         request: dict[str, Any] = task.request.__dict__
         if _MARK not in request:
             return
-        known, drop = cast("tuple[_Known, list[int]]", request.pop(_MARK))
+        known, drop = cast("tuple[Known, list[int]]", request.pop(_MARK))
         known.running = False
         known.forget(drop)
-        if self.is_final(request["id"], state):
-            self._known.pop(request["id"], None)
+        if self.is_final(request["id"], state) and self._known.get(request["id"]) is known:
+            del self._known[request["id"]]
 
     def is_final(self, task_id: str, state: str | None) -> bool:  # noqa: ARG002 for those who wait
         return state != "RETRY"
@@ -130,23 +104,23 @@ class Rounds:
             self.failure = failure
             raise
 
-    def _begin(self, task: Any) -> tuple[_Known, list[int]] | None:
+    def _begin(self, task: Any) -> tuple[Known, list[int]] | None:
         """What is known of a task, and which answers its retry is to ask again; None where this is
         no delivery of its own.
         """
         if _MARK in vars(task.request):
             return None
-        known = self._known.setdefault(task.request.id, _Known())
+        known = self._known.setdefault(task.request.id, Known())
         if known.running:
             # Another task in the place of this one, under its id (`self.replace`).
-            known = self._known[task.request.id] = _Known(known.next_number)
+            known = self._known[task.request.id] = Known(known.next_number)
         known.running = True
         # On the request, for that is what tells one run of a task from the next.
         mark = vars(task.request)[_MARK] = known, list[int]()
         return mark
 
     def _once(
-        self, task: Any, body: Body, known: _Known, *, label: str, strict: bool | None
+        self, task: Any, body: Body, known: Known, *, label: str, strict: bool | None
     ) -> tuple[Run, Any, BaseException | None]:
         run = self._run_of(task, known, label=label, strict=strict)
         result, error = _once_through(run, _fresh(body, task))
@@ -154,7 +128,7 @@ class Rounds:
             raise error
         return run, result, error
 
-    def _run_of(self, task: Any, known: _Known, *, label: str, strict: bool | None) -> Run:
+    def _run_of(self, task: Any, known: Known, *, label: str, strict: bool | None) -> Run:
         config = settings_without_redis(task.app)
         return Run(
             task_id=task.request.id,
@@ -167,23 +141,11 @@ class Rounds:
             note_step=known.note_step,
         )
 
-    def _repeat(self, run: Run, task: Any, body: Body, known: _Known) -> None:
+    def _repeat(self, run: Run, task: Any, body: Body, known: Known) -> None:
         if self.compare is not None:
             # Without the answers it is to ask what the first one asked.
             again, _, _ = self._once(task, body, known, label=run.label, strict=run.strict)
             self.compare(run, again)
-
-    def _note(self, prompt: Prompt, outcome: Outcome) -> None:
-        self._known[prompt.task_id].entries.append(
-            Entry(
-                number=prompt.number,
-                endpoint=prompt.lane.endpoint,
-                model=prompt.lane.model,
-                fingerprint=prompt.fingerprint,
-                round=prompt.round,
-                outcome=outcome,
-            )
-        )
 
     def _outcome(self, prompt: Prompt, run: Run) -> Outcome:
         """As a batch brings it: what its file says, or is not final in it, is asked again."""
