@@ -3,7 +3,7 @@ FROM python:3.13-slim
 
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY batchq_cli.py ./
+COPY batchq_cli.py batchq_pytest.py ./
 COPY batchq batchq
 RUN pip install --no-cache-dir --constraint constraints.txt '.[emulator,flower]'
 COPY celeryconfig.py ./

@@ -372,10 +372,20 @@ def known_settings() -> list[Settings]:
     return list(_read.values())
 
 
-def _settings_of(app: App) -> Settings:
+def settings_without_redis(app: App) -> Settings:
+    """As `settings`; of an app that names no Redis too, where nothing is written to one."""
+    try:
+        return settings(app)
+    except ConfigurationError as error:
+        if error.setting != "batchq_redis_url" or error.given is not None:
+            raise
+        return _settings_of(behind(app), redis_url="redis://nobody.invalid")
+
+
+def _settings_of(app: App, *, redis_url: str | None = None) -> Settings:
     given = _given(app)
     if given.get("redis_url") is None:
-        given["redis_url"] = _own_redis(app)[1]
+        given["redis_url"] = _own_redis(app)[1] if redis_url is None else redis_url
     try:
         return Settings.model_validate(given, context={"app": app})
     except ConfigurationError as error:

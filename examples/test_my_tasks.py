@@ -5,7 +5,6 @@ REDIS_URL=redis://127.0.0.1:6379/15 pytest examples/test_my_tasks.py
 
 import os
 import time
-from collections.abc import Iterator
 
 import pytest
 from celery import Celery
@@ -14,33 +13,35 @@ from openai import OpenAI
 
 import batchq
 from batchq import batched_llm_task
-from batchq.emulator import Emulator, running
+from batchq.emulator import Emulator
+from batchq.testing import answers, assert_repeatable, error
 
 
 @batched_llm_task
 def shout(text: str) -> str:
-    completion = OpenAI().chat.completions.create(
-        model="gpt-5.6-luna", messages=[{"role": "user", "content": text}]
-    )
-    return (completion.choices[0].message.content or "").upper()
+    return OpenAI().responses.create(model="gpt-5.6-luna", input=text).output_text.upper()
 
 
-@pytest.fixture
-def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    with running() as emulator:
-        monkeypatch.setenv("OPENAI_BASE_URL", emulator.url)
-        monkeypatch.setenv("OPENAI_API_KEY", emulator.api_key)
-        yield emulator
+def test_what_it_makes_of_an_answer() -> None:
+    """The test speaks for the model; the body runs as often as in production."""
+    with answers({"weather": "it rains"}) as asked:
+        assert shout.delay("how is the weather").get() == "IT RAINS"
+    asked.assert_asked(model="gpt-5.6-luna", contains="weather", times=1)
+    asked.assert_nothing_live()
 
 
-def test_the_body(emulator: Emulator) -> None:
-    """Called as a function, a batched task calls the live API: here, the emulator's."""
-    assert shout("hello").isupper()
-    assert emulator.ledger()["totals"]["live"]["ok"] == 1
+def test_a_refusal_fails_it() -> None:
+    with answers(error(400, code="context_length_exceeded")):
+        assert shout.delay("a very long text").failed()
+
+
+def test_the_body_asks_the_same_when_it_runs_again() -> None:
+    with answers("it rains"):
+        assert_repeatable(shout, "how is the weather")
 
 
 @pytest.mark.filterwarnings("default:Call to deprecated")  # Celery 5.6 with redis-py 8
-def test_the_whole_journey(emulator: Emulator) -> None:
+def test_the_whole_journey(batchq_emulator: Emulator) -> None:
     """With a worker in this process. Calling flush takes the place of beat."""
     app = Celery("my_tasks", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
     app.conf.update(batchq_flush_after=0, batchq_tick=1, batchq_poll_first=0.1)
@@ -51,4 +52,4 @@ def test_the_whole_journey(emulator: Emulator) -> None:
             time.sleep(0.05)
         app.tasks["batchq.flush"].delay(everything=True)
         assert result.get(timeout=30).isupper()
-    assert emulator.ledger()["batches_created"] == 1
+    assert batchq_emulator.ledger()["batches_created"] == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import batchq
+import batchq_pytest
 from batchq.config import Settings
 from batchq.measures import METRICS
 from tests.harness import ROOT
@@ -67,6 +68,7 @@ def test_a_make_command_exists(path: Path) -> None:
 def test_a_setting_exists(path: Path) -> None:
     known = {f"batchq_{name}" for name in Settings.model_fields}
     known |= {metric.name for metric in METRICS.values()}
+    known |= {name for name in vars(batchq_pytest) if name.startswith("batchq_")}  # Fixtures.
     named = set(re.findall(r"`(batchq_\w+)`", path.read_text()))
     assert named - known == set()
 

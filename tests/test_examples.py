@@ -105,7 +105,7 @@ def test_the_example_of_a_test_suite_passes(shared_stack: Stack) -> None:
         [*argv, EXAMPLES / "test_my_tasks.py"], name="suite", environment=environment
     )
     assert suite.wait(timeout=80) == 0, suite.output()
-    assert "2 passed" in suite.output()
+    assert "4 passed" in suite.output()
 
 
 def test_every_example_is_run_and_short() -> None:

@@ -89,7 +89,7 @@ def test_the_wheel_is_configured_to_hold_the_whole_package() -> None:
     """Hatchling takes every file of a package that git does not ignore."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["tool"]["hatch"]["build"]["targets"]["wheel"] == {
-        "only-include": ["batchq", "batchq_cli.py"]
+        "only-include": ["batchq", "batchq_cli.py", "batchq_pytest.py"]
     }
     ignored = (ROOT / ".gitignore").read_text().split()
     assert not {"*.lua", "py.typed", "batchq/lua"} & set(ignored)
@@ -105,6 +105,5 @@ def test_the_wheel_holds_scripts_and_types(tmp_path: Path) -> None:
     for path in (ROOT / "batchq").rglob("*"):
         if path.suffix in {".py", ".lua", ".typed"}:
             assert str(path.relative_to(ROOT)) in held
-    assert not [
-        name for name in held if not name.startswith(("batchq/", "batchq-", "batchq_cli.py"))
-    ]
+    beside = ("batchq/", "batchq-", "batchq_cli.py", "batchq_pytest.py")
+    assert not [name for name in held if not name.startswith(beside)]

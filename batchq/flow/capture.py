@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from batchq import notices
 from batchq.config import settings
-from batchq.difference import difference
+from batchq.difference import places
 from batchq.errors import (
     BatchqError,
     CaptureSwallowed,
@@ -49,7 +49,7 @@ from batchq.threads import is_capture
 from batchq.tracing import traced_run
 from batchq.unread import Changed, changed, skipped
 
-__all__ = ["BATCHED", "Parked", "run_body"]
+__all__ = ["BATCHED", "Parked", "asked_again_after", "refusal", "run_body"]
 
 logger = logging.getLogger("batchq.capture")
 
@@ -102,7 +102,10 @@ def run_body(
         result, error = _run(run, body)
         delivery.read = run.read
         if not isinstance(error, _ENDS_THE_WORKER):
-            error = _refused(delivery, run, error) or error
+            error = (
+                refusal(run, error, functools.partial(journal_of(task.app).body_of, run.task_id))
+                or error
+            )
         traced.ended(run, error)
         if run.asked:
             _park(delivery, run, message)
@@ -113,7 +116,7 @@ def run_body(
         raise Parked from None
     _still_ours(delivery)
     if error is not None:
-        delivery.ask_again = _asked_again(run, error, ask_again_on, task)
+        delivery.ask_again = asked_again_after(run, error, ask_again_on, task)
         raise error
     return result
 
@@ -213,14 +216,17 @@ def _run(run: Run, body: Callable[[], Any]) -> tuple[Any, BaseException | None]:
             return None, raised
 
 
-def _refused(delivery: _Delivery, run: Run, error: BaseException | None) -> PromptError | None:
+def refusal(
+    run: Run, error: BaseException | None, body_of: Callable[[int], bytes | None]
+) -> PromptError | None:
     """What the end of a run says about its questions: in the log, or as the error it ends with.
 
-    With an error nothing of what it asked is sent.
+    With an error nothing of what it asked is sent. ``error`` is how the body ended, ``body_of``
+    gives the request of an earlier call.
     """
     problem: PromptError
     for one in changed(run.asked, run.claim.entries, run.read):
-        problem = _request_changed(delivery, run, one)
+        problem = _request_changed(run, one, body_of)
         if run.strict or one.rounds >= _ROUNDS_UNREAD:
             run.asked.clear()
             return problem
@@ -240,15 +246,17 @@ _ROUNDS_UNREAD = 2
 """How many rounds of one place may be left unread, one after the other, before its task ends."""
 
 
-def _request_changed(delivery: _Delivery, run: Run, one: Changed) -> RequestChanged:
+def _request_changed(
+    run: Run, one: Changed, body_of: Callable[[int], bytes | None]
+) -> RequestChanged:
     try:
-        before = delivery.journal.body_of(run.task_id, one.before.number)
+        before = body_of(one.before.number)
     except JournalUnreadable:
         before = None
     return RequestChanged(
         *(run.task_name, run.task_id, one.before.number, one.before.endpoint, one.before.model),
         run.places[one.asked.site],
-        difference(before, one.asked.body) if before is not None else "",
+        places(before, one.asked.body) if before is not None else "",
     )
 
 
@@ -397,9 +405,10 @@ def _still_ours(delivery: _Delivery) -> None:
             raise Parked from None
 
 
-def _asked_again(
+def asked_again_after(
     run: Run, error: BaseException, ask_again_on: tuple[type[BaseException], ...] | None, task: Any
 ) -> list[int]:
+    """The calls whose answers a retry after ``error`` is not to get, but to ask anew."""
     if isinstance(error, Retry) and _has_other_arguments(error, task.request):
         # Another question; to the replay it would look like the old one in other words.
         return [entry.number for entry in (*run.claim.entries, *run.used)]
