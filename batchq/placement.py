@@ -170,7 +170,11 @@ def _wrap_when_ready(fun: Callable[..., Any], name: str | None, batched: Batched
 
 
 def _set_run(task: Any, batched: Batched) -> None:
-    """Replace what Celery runs, as its own autoretry does; a task is never registered twice."""
+    """Replace what Celery runs, as its own autoretry does; a task is never registered twice.
+
+    Where autoretry has, it stays around it, for it sees no error of a body that is a coroutine.
+    """
     if "__batchq__" not in vars(task):
-        task.run = batched(task.run)
+        place = "_orig_run" if "_orig_run" in vars(task) else "run"
+        setattr(task, place, batched(getattr(task, place)))
         task.__batchq__ = True

@@ -1,14 +1,16 @@
-"""What Batchq uses of Celery and kombu that neither promises to keep, all in one place.
+"""What Batchq uses of Celery, kombu and httpx that none promises to keep, all in one place.
 
 tests/test_seams.py holds each of them against the installed release.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 from celery.states import PENDING
@@ -20,7 +22,9 @@ __all__ = [
     "ResultKeys",
     "active_apps",
     "add_queue",
+    "as_current_task",
     "context_of",
+    "current_request",
     "decoded",
     "ignores_result",
     "intercept_revokes",
@@ -33,6 +37,7 @@ __all__ = [
     "serializer_of",
     "task_from_function",
     "task_stack",
+    "without_connections",
 ]
 
 UNREADABLE = (
@@ -54,6 +59,23 @@ SOFT_LIMIT_SIGNAL: signal.Signals | None = getattr(signal, "SIGUSR1", None)
 def task_stack() -> list[Any]:
     """The tasks that this thread runs now, the innermost last."""
     return cast("list[Any]", _state._task_stack.stack)
+
+
+def current_request(task: Any) -> Any:
+    """The request that this thread runs of a task."""
+    return task.request_stack.top
+
+
+@contextmanager
+def as_current_task(task: Any, request: Any) -> Generator[None]:
+    """Within it, this thread runs that request of the task, which another one has begun."""
+    _state._task_stack.push(task)
+    task.request_stack.push(request)
+    try:
+        yield
+    finally:
+        task.request_stack.pop()
+        _state._task_stack.pop()
 
 
 def active_apps() -> Iterable[Any]:
@@ -256,3 +278,12 @@ def _members(result: Any) -> list[str]:
     """The ids of the tasks in a result's tuple, groups in it included."""
     (task_id, _), children = result
     return [task_id] if children is None else [one for child in children for one in _members(child)]
+
+
+def without_connections(transport: Any) -> Any:
+    """A transport of httpx as this one is, with none of its connections."""
+    pool = copy.copy(transport._pool)
+    pool._connections, pool._requests = [], []
+    fresh = copy.copy(transport)
+    fresh._pool = pool
+    return fresh

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from types import CodeType
 from typing import (
     TYPE_CHECKING,
@@ -25,6 +26,8 @@ from typing import (
 from celery import shared_task
 from celery.local import PromiseProxy, Proxy
 
+from batchq.connections import install_own_connections
+from batchq.coroutines import awaited
 from batchq.flow.capture import run_body
 from batchq.hook import install_hook
 from batchq.placement import MARK, claimable, is_body_of, wrap_task
@@ -57,7 +60,16 @@ if TYPE_CHECKING:
         def status(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
             self,
         ) -> str: ...
+        @overload
+        def get(
+            self: TaskResult[Coroutine[Any, Any, R]],
+            timeout: float | None = None,
+            *args: Any,
+            **kwargs: Any,
+        ) -> R: ...
+        @overload
         def get(self, timeout: float | None = None, *args: Any, **kwargs: Any) -> R_co: ...
+        def get(self, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any: ...
 
 
 class BatchedTask(Protocol[P, R_co]):
@@ -183,6 +195,7 @@ def batched_llm_task(
         ValueError (pydantic's and json's are ValueErrors) and LookupError.
     """
     install_hook()
+    install_own_connections()
     errors = (ask_again_on,) if isinstance(ask_again_on, type) else ask_again_on
     batched = functools.partial(_batched, label=label, strict=strict, ask_again_on=errors)
 
@@ -210,15 +223,19 @@ def _batched(
     ask_again_on: tuple[type[BaseException], ...] | None,
 ) -> Callable[..., Any]:
     """The body of a task, as Celery is to call it."""
+    whole = awaited(fun)
 
     @functools.wraps(fun)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        task = _task_to_batch(wrapper)
+        task = _task_to_run(wrapper)
         if task is None:
             return fun(*args, **kwargs)
+        if _goes_live(task):
+            with _own_calls_return_coroutines(task):
+                return whole(*args, **kwargs)
         return run_body(
             task,
-            functools.partial(fun, *args, **kwargs),
+            functools.partial(whole, *args, **kwargs),
             label=label,
             strict=strict,
             ask_again_on=ask_again_on,
@@ -230,34 +247,57 @@ def _batched(
     return wrapper
 
 
-def _task_to_batch(wrapper: Callable[..., Any]) -> Any:
-    """The task whose delivery this call is; None where the call is an ordinary, live one."""
+def _task_to_run(wrapper: Callable[..., Any]) -> Any:
+    """The task that Celery runs by this call; None where the call is the user's own."""
     stack = task_stack()
-    if not stack or current_run() is not None:
+    if not stack or current_run() is not None or not is_body_of(stack[-1], wrapper):
         return None  # Inside a batched body, a function is part of that body.
-    task = stack[-1]
+    request: Any = stack[-1].request
+    own = request.called_directly and not _is_item_of_map()
+    return None if own or getattr(request, _BEGUN, False) else stack[-1]
+
+
+def _goes_live(task: Any) -> bool:
+    """True for a call that is made now, by whoever runs it."""
     request: Any = task.request
     if request.called_directly:
         _warn_of_map(task)
-        return None
-    if request.is_eager or not is_body_of(task, wrapper):
-        return None
+        return True
     headers: dict[str, Any] = request.headers or {}
-    if headers.get("batchq") == "live":
-        say_started(task)
-        return None
-    return task
+    if request.is_eager or headers.get("batchq") != "live":
+        return bool(request.is_eager)
+    say_started(task)
+    return True
+
+
+_BEGUN = "batchq_begun"
+
+
+@contextmanager
+def _own_calls_return_coroutines(task: Any) -> Generator[None]:
+    """Within it, a call of the same task is one that its body makes. Its request is a copy."""
+    request = task.request
+    setattr(request, _BEGUN, True)
+    try:
+        yield
+    finally:
+        setattr(request, _BEGUN, False)
+
+
+def _is_item_of_map() -> bool:
+    """True where Celery calls the task for one item of map, starmap or chunks."""
+    outer = [each.name for each in task_stack()[-2:-1]]
+    return outer in (["celery.map"], ["celery.starmap"])
 
 
 def _warn_of_map(task: Any) -> None:
-    outer = [each.name for each in task_stack()[:-1]]
-    if outer and outer[-1] in {"celery.map", "celery.starmap"} and task.name not in _warned:
+    if task.name not in _warned:
         _warned.add(task.name)
         logger.warning(
             "%s runs inside %s (map, starmap or chunks), where Celery calls it as a plain "
             "function: its prompts go live, at the live price. "
             "Use group(%s.s(item) for item in items).",
-            *(task.name, outer[-1], task.name.rpartition(".")[2]),
+            *(task.name, task_stack()[-2].name, task.name.rpartition(".")[2]),
             extra={"action": "capture"},
         )
 

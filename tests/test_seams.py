@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -32,6 +33,40 @@ def test_a_running_task_is_on_top_of_the_stack() -> None:
 
     look.apply()
     assert seen == ["seams.look"]
+
+
+def test_another_thread_can_run_what_this_one_has_begun() -> None:
+    app = Celery("seams", set_as_current=False)
+    ids: list[Any] = []
+
+    @app.task(name="seams.handed_on", shared=False, bind=True)
+    def handed_on(self: Task[..., None]) -> None:
+        request = seams.current_request(self)
+
+        def elsewhere() -> None:
+            with seams.as_current_task(self, request):
+                ids.extend((self.request.id, *seams.task_stack()))
+            ids.extend((self.request.id, *seams.task_stack()))
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+
+    handed_on.apply(task_id="an id")
+    assert ids == ["an id", app.tasks["seams.handed_on"], None]
+
+
+@pytest.mark.parametrize("family", ["httpx", "httpx2"])
+def test_a_transport_is_made_anew_without_its_connections(family: str) -> None:
+    module = pytest.importorskip(family)
+    transport = module.AsyncHTTPTransport(http2=False, retries=3)
+    transport._pool._connections.append("a connection")
+    fresh = seams.without_connections(transport)
+    assert type(fresh) is type(transport)
+    assert fresh._pool.connections == []
+    assert fresh._pool._ssl_context is transport._pool._ssl_context
+    assert fresh._pool._retries == 3
+    assert transport._pool.connections == ["a connection"]
 
 
 def test_an_app_is_among_the_active_ones_until_it_is_closed() -> None:
