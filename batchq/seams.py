@@ -26,6 +26,7 @@ __all__ = [
     "context_of",
     "current_request",
     "decoded",
+    "delays_whole_seconds",
     "ignores_result",
     "intercept_revokes",
     "is_empty",
@@ -49,6 +50,7 @@ UNREADABLE = (
 _state: Any = importlib.import_module("celery._state")
 _states: Any = importlib.import_module("celery.states")
 _task: Any = importlib.import_module("celery.app.task")
+_quorum: Any = importlib.import_module("celery.utils.quorum_queues")
 _trace: Any = importlib.import_module("celery.app.trace")
 _serialization: Any = importlib.import_module("kombu.serialization")
 
@@ -124,6 +126,12 @@ def add_queue(app: Any, name: str) -> None:
         told = queues._consume_from is not None
         add = queues.add if told else queues.select_add
         add(queues.new_missing(name))
+
+
+def delays_whole_seconds(app: Any) -> bool:
+    """Whether Celery refuses a countdown of less than a second, as it does on quorum queues."""
+    driver: str = app.producer_pool.connections.connection.transport.driver_type
+    return bool(_quorum.detect_quorum_queues(app, driver)[0])
 
 
 def is_empty(app: Any, queue: str) -> bool:

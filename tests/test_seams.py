@@ -12,8 +12,10 @@ from celery import Celery, Task, signals, states
 from celery.exceptions import Ignore
 from celery.result import AsyncResult, GroupResult
 from celery.states import READY_STATES
+from kombu import Queue
 from kombu.exceptions import ContentDisallowed
 from kombu.serialization import dumps
+from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from batchq import seams
 from tests.harness import ROOT, Server
@@ -114,6 +116,21 @@ def test_a_queue_is_added_to_an_app_that_makes_none_by_itself() -> None:
     app.conf.task_create_missing_queues = False
     seams.add_queue(app, "more")
     assert app.amqp.router.route({"queue": "more"}, "a.task")["queue"].name == "more"
+
+
+def test_quorum_queues_are_told_from_others() -> None:
+    """There, Celery makes whole seconds of a countdown, and an error of none."""
+    for url, arguments, told in (
+        ("amqp://", {"x-queue-type": "quorum"}, True),
+        ("amqp://", {}, False),
+        ("memory://", {"x-queue-type": "quorum"}, False),
+    ):
+        app = Celery("seams", broker=url, set_as_current=False)
+        app.conf.task_queues = [Queue("celery", queue_arguments=arguments)]
+        assert seams.delays_whole_seconds(app) is told
+        app.close()
+    with pytest.raises(ValueError, match="countdown"):
+        calculate_routing_key(int(0.9), "a.key")
 
 
 def test_the_tasks_that_an_app_has_yet_to_make_are_listed() -> None:
