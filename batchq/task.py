@@ -191,8 +191,9 @@ def batched_llm_task(
     strict: refuse (RequestChanged) a replay that asks something else than was asked and paid for,
         instead of giving it that answer with a warning. Default: the setting ``batchq_strict``.
     ask_again_on: errors of the body that say that an answer was bad, so that a retry asks anew.
-        After any other error a retry gets the paid answer again. Default: OpenAI's errors,
-        ValueError (pydantic's and json's are ValueErrors) and LookupError.
+        After any other error a retry gets the paid answer again. An error that was raised from one
+        of them, or in its place, counts as well; one that comes from an error of Batchq's never
+        does. Default: OpenAI's errors, ValueError (pydantic's and json's are) and LookupError.
     """
     install_hook()
     install_own_connections()
