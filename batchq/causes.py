@@ -11,7 +11,7 @@ from celery.exceptions import Retry
 
 from batchq.errors import BatchqError
 
-__all__ = ["bad_answer_in", "causes"]
+__all__ = ["bad_answer_in", "causes", "members_of"]
 
 
 def bad_answer_in(
@@ -48,7 +48,7 @@ def _beneath(error: BaseException, *, incidental: bool) -> list[BaseException]:
         getattr(error, "exc", None) if isinstance(error, Retry) else None,
         error.__cause__,
         context if incidental or stands_for else None,
-        *(_members(error)),
+        *members_of(error),
     ]
     return [one for one in found if isinstance(one, BaseException)]
 
@@ -69,7 +69,8 @@ def _stands_for(error: BaseException, handled: BaseException) -> bool:
     return raised is not None and caught is not None and raised.tb_frame is caught.tb_frame
 
 
-def _members(error: BaseException) -> tuple[object, ...]:
-    # Of a group: what type checkers make of isinstance() differs.
-    members: tuple[object, ...] = getattr(error, "exceptions", ())
+def members_of(error: object) -> tuple[BaseException, ...]:
+    """The errors in a group, those in groups in it as groups; none where it is no group."""
+    # What type checkers make of isinstance() differs.
+    members: tuple[BaseException, ...] = getattr(error, "exceptions", ())
     return members if isinstance(error, BaseExceptionGroup) else ()

@@ -36,6 +36,7 @@ __all__ = [
     "registered_tasks",
     "result_keys",
     "serializer_of",
+    "store_errors_by",
     "task_from_function",
     "task_stack",
     "without_connections",
@@ -52,6 +53,9 @@ _states: Any = importlib.import_module("celery.states")
 _task: Any = importlib.import_module("celery.app.task")
 _quorum: Any = importlib.import_module("celery.utils.quorum_queues")
 _trace: Any = importlib.import_module("celery.app.trace")
+_ensure_serializable: Any = importlib.import_module(
+    "celery.utils.serialization"
+).ensure_serializable
 _serialization: Any = importlib.import_module("kombu.serialization")
 
 SOFT_LIMIT_SIGNAL: signal.Signals | None = getattr(signal, "SIGUSR1", None)
@@ -190,6 +194,33 @@ def intercept_revokes(by_id: Commanded, by_stamps: CommandedByStamps) -> None:
 
     control._revoke = revoke
     control.Panel.data["revoke_by_stamped_headers"] = revoke_by_stamped_headers
+
+
+Described = Callable[[BaseException], tuple[str, str, tuple[object, ...]] | None]
+
+
+def store_errors_by(described: Described) -> None:
+    """Let results tell errors as ``described`` says: by a module, a class in it, and its arguments.
+
+    It is asked of every error that is stored as text, and says None of those that it leaves alone.
+    """
+    backend: Any = importlib.import_module("celery.backends.base").Backend
+    celerys = backend.prepare_exception
+    if hasattr(celerys, "__wrapped__"):
+        return
+
+    @functools.wraps(celerys)
+    def prepare_exception(self: Any, exc: BaseException, *how: Any, **more: Any) -> Any:
+        stored: Any = celerys(self, exc, *how, **more)
+        # As text, and not as it is: that is a dict.
+        found = described(exc) if hasattr(stored, "keys") else None
+        if found is not None:
+            module, kind, args = found
+            message = _ensure_serializable(args, self.encode)
+            stored |= {"exc_type": kind, "exc_module": module, "exc_message": message}
+        return stored
+
+    backend.prepare_exception = prepare_exception
 
 
 def listed(values: Any) -> list[Any]:

@@ -32,6 +32,7 @@ from batchq.flow.capture import run_body
 from batchq.hook import install_hook
 from batchq.placement import MARK, claimable, is_body_of, wrap_task
 from batchq.run import current_run
+from batchq.sdk_errors import keep_sdk_errors
 from batchq.seams import task_stack
 from batchq.started import say_started
 
@@ -197,6 +198,7 @@ def batched_llm_task(
     """
     install_hook()
     install_own_connections()
+    keep_sdk_errors()
     errors = (ask_again_on,) if isinstance(ask_again_on, type) else ask_again_on
     batched = functools.partial(_batched, label=label, strict=strict, ask_again_on=errors)
 
@@ -231,16 +233,15 @@ def _batched(
         task = _task_to_run(wrapper)
         if task is None:
             return fun(*args, **kwargs)
-        if _goes_live(task):
-            with _own_calls_return_coroutines(task):
-                return whole(*args, **kwargs)
-        return run_body(
-            task,
-            functools.partial(whole, *args, **kwargs),
-            label=label,
-            strict=strict,
-            ask_again_on=ask_again_on,
-        )
+        body = functools.partial(whole, *args, **kwargs)
+        try:
+            if _goes_live(task):
+                with _own_calls_return_coroutines(task):
+                    return body()
+            return run_body(task, body, label=label, strict=strict, ask_again_on=ask_again_on)
+        except Exception:
+            keep_sdk_errors()  # The body may have been the first to import the SDK.
+            raise
 
     # Celery checks arguments by getfullargspec, which does not look through __wrapped__.
     vars(wrapper)["__signature__"] = inspect.signature(fun)
