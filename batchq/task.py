@@ -30,6 +30,7 @@ from batchq.connections import install_own_connections
 from batchq.coroutines import awaited
 from batchq.flow.capture import run_body
 from batchq.hook import install_hook
+from batchq.hush import hush_captures
 from batchq.placement import MARK, claimable, is_body_of, wrap_task
 from batchq.run import current_run
 from batchq.sdk_errors import keep_sdk_errors
@@ -199,6 +200,7 @@ def batched_llm_task(
     install_hook()
     install_own_connections()
     keep_sdk_errors()
+    hush_captures()
     errors = (ask_again_on,) if isinstance(ask_again_on, type) else ask_again_on
     batched = functools.partial(_batched, label=label, strict=strict, ask_again_on=errors)
 
