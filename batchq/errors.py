@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+NO_USE_TO_REPEAT = 400
+"""The status of what is raised at a call: without one libraries take it for a 500, and retry."""
+
+
 class BatchqError(Exception):
     """The root: catch it to catch everything Batchq raises on purpose."""
 
@@ -62,6 +66,8 @@ class ConfigurationError(BatchqError):
     `given` is what was found, as text (None where it must not be shown, or is absent),
     `expected` says what is accepted, `nearest` is the real name closest to a misspelt one.
     """
+
+    status_code = NO_USE_TO_REPEAT
 
     def __init__(
         self, setting: str, given: str | None, expected: str, nearest: str | None = None
@@ -189,6 +195,8 @@ class ProviderThrottled(ProviderRefused):
 
 class PromptError(BatchqError):
     """A call in a batched body cannot become a prompt; raised at the call, before it is stored."""
+
+    status_code = NO_USE_TO_REPEAT
 
 
 class NotBatchable(PromptError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import re
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -28,6 +29,26 @@ _HEADERS = (
 """The headers of Celery's message protocol 2 (celery.app.amqp); all others are the user's own."""
 
 _CONTENT_TYPE = "batchq_content_type"
+
+_OF_DELIVERY = frozenset(
+    # Kombu's, of one delivery and of how its body was written.
+    "body_encoding delivery_info delivery_tag "
+    # Told apart, and written again.
+    f"application_headers content_encoding content_type priority {_CONTENT_TYPE} "
+    # It was met when the message came. Not to drop what has been paid for, should a queue be long.
+    "expiration".split()
+)
+"""The properties of a message that are not the message's own, or not any more."""
+
+_is_of_delivery = re.compile(
+    # RabbitMQ's, of the way a message came.
+    r"x-death|x-(first|last)-death-.*|x-(delivery|acquired)-count|x-stream-offset|x-received-from"
+    # By which its plugin would hold it up once more.
+    r"|x-delay"
+    # Kombu's: it is told apart, and written again.
+    r"|compression"
+).fullmatch
+"""The headers likewise."""
 
 
 @signals.task_received.connect(weak=False)
@@ -61,24 +82,39 @@ def message_of(task: Any) -> bytes:
     )
     headers = {name: request[name] for name in _HEADERS if name in request}
     headers |= {**(request.get("headers") or {}), "eta": None, "expires": None}
-    headers.pop("compression", None)
+    headers = {name: value for name, value in headers.items() if not _is_of_delivery(name)}
+    exchange, routing_key = _without_delay(delivery)
+    kept = {name: value for name, value in properties.items() if name not in _OF_DELIVERY}
     message: dict[str, Any] = {
         "body": body if isinstance(body, str) else base64.b64encode(body).decode(),
         "binary": isinstance(body, bytes),
         "headers": headers,
         "content_type": content_type,
         "content_encoding": encoding,
-        "exchange": delivery.get("exchange") or "",
-        "routing_key": delivery.get("routing_key"),
+        "exchange": exchange,
+        "routing_key": routing_key,
         "compression": request.get("compression"),
-        "properties": {
-            "correlation_id": properties.get("correlation_id"),
-            "reply_to": properties.get("reply_to"),
-            "delivery_mode": properties.get("delivery_mode"),
-            "priority": delivery.get("priority"),
-        },
+        "properties": {**kept, "priority": delivery.get("priority")},
     }
     return json.dumps(message).encode()
+
+
+def _without_delay(delivery: dict[str, Any]) -> tuple[str, str | None]:
+    """Where a message came from: the exchange and key, the way through Celery's delays left out.
+
+    What waited in them (RabbitMQ, quorum queues) has come to its queue by the last exchange of
+    that way, which knows the queue by the task's own key.
+    """
+    exchange, routing_key = delivery.get("exchange") or "", delivery.get("routing_key")
+    delayed = _DELAYS.match(exchange)
+    if delayed is None or routing_key is None:
+        return exchange, routing_key
+    return f"{delayed[1]}delivery", _DELAY.sub("", routing_key, count=1)
+
+
+_DELAYS = re.compile(r"((?:.*_)?celery_delayed_)(?:\d+|delivery)\Z")
+_DELAY = re.compile(r"\A(?:[01]\.){28}")
+"""Seconds in binary, as kombu.transport.native_delayed_delivery writes them before a key."""
 
 
 def publish(app: Any, messages: Iterable[bytes]) -> list[int]:
@@ -185,9 +221,17 @@ def _publish(app: Any, producer: Any, message: dict[str, Any]) -> None:
         retry=True,
         retry_policy=app.conf.task_publish_retry_policy,
         # To kombu, none given is a priority of 0.
-        **{"priority": None}
-        | {name: value for name, value in message["properties"].items() if value is not None},
+        **{"priority": None} | _sendable(message["properties"], producer.connection),
     )
+
+
+def _sendable(properties: dict[str, Any], connection: Any) -> dict[str, Any]:
+    """The properties that may be sent by this connection: AMQP takes no other user's name."""
+    sendable = {name: value for name, value in properties.items() if value is not None}
+    amqp = connection.transport.driver_type == "amqp"
+    if amqp and sendable.get("user_id") != connection.info()["userid"]:
+        sendable.pop("user_id", None)
+    return sendable
 
 
 def _to_declare(app: Any, exchange: str, routing_key: str | None) -> list[Any] | None:

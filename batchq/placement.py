@@ -5,8 +5,10 @@ The app stays lazy: nothing here evaluates a proxy or finalizes an app before it
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
+from types import MethodType
 from typing import Any, cast
 
 from celery import Task, signals
@@ -51,8 +53,6 @@ def _inside(*functions: Any) -> Iterator[Any]:
 # A function that stands under @app.task, or alone
 
 
-_API = ("AsyncResult apply apply_async chunks delay map s si signature starmap").split()
-
 _unclaimed: list[Callable[..., Any]] = []
 _shared: list[Callable[..., Any]] = []
 
@@ -63,18 +63,58 @@ def claimable(wrapper: Callable[..., Any]) -> Callable[..., Any]:
     if owner and not owner.endswith("<locals>"):
         return wrapper  # The run method of a task class.
     _unclaimed.append(wrapper)
+    # Celery calls the arguments that it checks those of the class.
+    made: Callable[..., Any] = type(wrapper.__name__, (_Alone,), {})(wrapper)
+    return made
 
-    def forward(name: str) -> Callable[..., Any]:
-        def forwarded(*args: Any, **kwargs: Any) -> Any:
-            app = get_current_app()
-            return getattr(_register(app, wrapper), name)(*args, **kwargs)
 
-        return forwarded
+class _Alone:
+    """A function to whatever stands above it; what else is asked of it, is asked of its task.
 
-    for name in _API:
-        setattr(wrapper, name, forward(name))
-    vars(wrapper)["name"] = f"{wrapper.__module__}.{wrapper.__name__}"
-    return wrapper
+    The task is that of the current app, as for a shared task, and is made when it is first needed:
+    other decorators may look at the function, and mark it, before one makes it a task.
+    """
+
+    def __init__(self, wrapper: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, wrapper)
+        # Celery and inspect read the arguments from it.
+        vars(self)["__call__"] = wrapper
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return vars(self)["__wrapped__"](*args, **kwargs)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else MethodType(vars(self)["__wrapped__"], instance)
+
+    def __getattr__(self, name: str) -> Any:
+        if _is_of_a_task(name):
+            return getattr(self._task(), name)
+        return getattr(vars(self)["__wrapped__"], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if _is_of_a_task(name) and hasattr(Task, name):
+            setattr(self._task(), name, value)
+        else:
+            vars(self)[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        if name in vars(self):
+            del vars(self)[name]
+        else:
+            delattr(self._task(), name)
+
+    def __repr__(self) -> str:
+        return repr(vars(self)["__wrapped__"])
+
+    def __reduce__(self) -> str:
+        return str(vars(self)["__qualname__"])
+
+    def _task(self) -> Any:
+        return _register(get_current_app(), vars(self)["__wrapped__"])
+
+
+def _is_of_a_task(name: str) -> bool:
+    return not name.startswith("__")
 
 
 def _register(app: Any, wrapper: Callable[..., Any]) -> Any:
@@ -170,7 +210,11 @@ def _wrap_when_ready(fun: Callable[..., Any], name: str | None, batched: Batched
 
 
 def _set_run(task: Any, batched: Batched) -> None:
-    """Replace what Celery runs, as its own autoretry does; a task is never registered twice."""
+    """Replace what Celery runs, as its own autoretry does; a task is never registered twice.
+
+    Where autoretry has, it stays around it, for it sees no error of a body that is a coroutine.
+    """
     if "__batchq__" not in vars(task):
-        task.run = batched(task.run)
+        place = "_orig_run" if "_orig_run" in vars(task) else "run"
+        setattr(task, place, batched(getattr(task, place)))
         task.__batchq__ = True

@@ -1,14 +1,16 @@
-"""What Batchq uses of Celery and kombu that neither promises to keep, all in one place.
+"""What Batchq uses of Celery, kombu and httpx that none promises to keep, all in one place.
 
 tests/test_seams.py holds each of them against the installed release.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 from celery.states import PENDING
@@ -20,8 +22,11 @@ __all__ = [
     "ResultKeys",
     "active_apps",
     "add_queue",
+    "as_current_task",
     "context_of",
+    "current_request",
     "decoded",
+    "delays_whole_seconds",
     "ignores_result",
     "intercept_revokes",
     "is_empty",
@@ -31,8 +36,10 @@ __all__ = [
     "registered_tasks",
     "result_keys",
     "serializer_of",
+    "store_errors_by",
     "task_from_function",
     "task_stack",
+    "without_connections",
 ]
 
 UNREADABLE = (
@@ -44,7 +51,11 @@ UNREADABLE = (
 _state: Any = importlib.import_module("celery._state")
 _states: Any = importlib.import_module("celery.states")
 _task: Any = importlib.import_module("celery.app.task")
+_quorum: Any = importlib.import_module("celery.utils.quorum_queues")
 _trace: Any = importlib.import_module("celery.app.trace")
+_ensure_serializable: Any = importlib.import_module(
+    "celery.utils.serialization"
+).ensure_serializable
 _serialization: Any = importlib.import_module("kombu.serialization")
 
 SOFT_LIMIT_SIGNAL: signal.Signals | None = getattr(signal, "SIGUSR1", None)
@@ -54,6 +65,23 @@ SOFT_LIMIT_SIGNAL: signal.Signals | None = getattr(signal, "SIGUSR1", None)
 def task_stack() -> list[Any]:
     """The tasks that this thread runs now, the innermost last."""
     return cast("list[Any]", _state._task_stack.stack)
+
+
+def current_request(task: Any) -> Any:
+    """The request that this thread runs of a task."""
+    return task.request_stack.top
+
+
+@contextmanager
+def as_current_task(task: Any, request: Any) -> Generator[None]:
+    """Within it, this thread runs that request of the task, which another one has begun."""
+    _state._task_stack.push(task)
+    task.request_stack.push(request)
+    try:
+        yield
+    finally:
+        task.request_stack.pop()
+        _state._task_stack.pop()
 
 
 def active_apps() -> Iterable[Any]:
@@ -102,6 +130,12 @@ def add_queue(app: Any, name: str) -> None:
         told = queues._consume_from is not None
         add = queues.add if told else queues.select_add
         add(queues.new_missing(name))
+
+
+def delays_whole_seconds(app: Any) -> bool:
+    """Whether Celery refuses a countdown of less than a second, as it does on quorum queues."""
+    driver: str = app.producer_pool.connections.connection.transport.driver_type
+    return bool(_quorum.detect_quorum_queues(app, driver)[0])
 
 
 def is_empty(app: Any, queue: str) -> bool:
@@ -160,6 +194,33 @@ def intercept_revokes(by_id: Commanded, by_stamps: CommandedByStamps) -> None:
 
     control._revoke = revoke
     control.Panel.data["revoke_by_stamped_headers"] = revoke_by_stamped_headers
+
+
+Described = Callable[[BaseException], tuple[str, str, tuple[object, ...]] | None]
+
+
+def store_errors_by(described: Described) -> None:
+    """Let results tell errors as ``described`` says: by a module, a class in it, and its arguments.
+
+    It is asked of every error that is stored as text, and says None of those that it leaves alone.
+    """
+    backend: Any = importlib.import_module("celery.backends.base").Backend
+    celerys = backend.prepare_exception
+    if hasattr(celerys, "__wrapped__"):
+        return
+
+    @functools.wraps(celerys)
+    def prepare_exception(self: Any, exc: BaseException, *how: Any, **more: Any) -> Any:
+        stored: Any = celerys(self, exc, *how, **more)
+        # As text, and not as it is: that is a dict.
+        found = described(exc) if hasattr(stored, "keys") else None
+        if found is not None:
+            module, kind, args = found
+            message = _ensure_serializable(args, self.encode)
+            stored |= {"exc_type": kind, "exc_module": module, "exc_message": message}
+        return stored
+
+    backend.prepare_exception = prepare_exception
 
 
 def listed(values: Any) -> list[Any]:
@@ -256,3 +317,12 @@ def _members(result: Any) -> list[str]:
     """The ids of the tasks in a result's tuple, groups in it included."""
     (task_id, _), children = result
     return [task_id] if children is None else [one for child in children for one in _members(child)]
+
+
+def without_connections(transport: Any) -> Any:
+    """A transport of httpx as this one is, with none of its connections."""
+    pool = copy.copy(transport._pool)
+    pool._connections, pool._requests = [], []
+    fresh = copy.copy(transport)
+    fresh._pool = pool
+    return fresh

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from types import CodeType
 from typing import (
     TYPE_CHECKING,
@@ -26,10 +27,14 @@ from typing import (
 from celery import shared_task
 from celery.local import PromiseProxy, Proxy
 
+from batchq.connections import install_own_connections
+from batchq.coroutines import awaited
 from batchq.flow.capture import run_body
 from batchq.hook import install_hook
+from batchq.hush import hush_captures
 from batchq.placement import MARK, claimable, is_body_of, wrap_task
 from batchq.run import OnChanged, current_run
+from batchq.sdk_errors import keep_sdk_errors
 from batchq.seams import task_stack
 from batchq.started import say_started
 from batchq.threads import carry_runs
@@ -59,7 +64,16 @@ if TYPE_CHECKING:
         def status(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
             self,
         ) -> str: ...
+        @overload
+        def get(
+            self: TaskResult[Coroutine[Any, Any, R]],
+            timeout: float | None = None,
+            *args: Any,
+            **kwargs: Any,
+        ) -> R: ...
+        @overload
         def get(self, timeout: float | None = None, *args: Any, **kwargs: Any) -> R_co: ...
+        def get(self, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any: ...
 
 
 class BatchedTask(Protocol[P, R_co]):
@@ -188,11 +202,15 @@ def batched_llm_task(
         question; "by_order" gives it the first answer from the same place in the code that nobody
         has read, for bodies that have a time in their prompt and know it.
     ask_again_on: errors of the body that say that an answer was bad, so that a retry asks anew.
-        After any other error a retry gets the paid answer again. Default: OpenAI's errors,
-        ValueError (pydantic's and json's are ValueErrors) and LookupError.
+        After any other error a retry gets the paid answer again. An error that was raised from one
+        of them, or in its place, counts as well; one that comes from an error of Batchq's never
+        does. Default: OpenAI's errors, ValueError (pydantic's and json's are) and LookupError.
     """
     install_hook()
     carry_runs()
+    install_own_connections()
+    keep_sdk_errors()
+    hush_captures()
     if on_changed not in get_args(OnChanged):
         raise TypeError(f"on_changed is 'ask' or 'by_order', not {on_changed!r}")
     errors = (ask_again_on,) if isinstance(ask_again_on, type) else ask_again_on
@@ -225,21 +243,29 @@ def _batched(
     ask_again_on: tuple[type[BaseException], ...] | None,
 ) -> Callable[..., Any]:
     """The body of a task, as Celery is to call it."""
+    whole = awaited(fun)
 
     @functools.wraps(fun)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        task = _task_to_batch(wrapper)
+        task = _task_to_run(wrapper)
         if task is None:
             return fun(*args, **kwargs)
-        run = run_eager if task.request.is_eager and run_eager is not None else run_body
-        return run(
-            task,
-            functools.partial(fun, *args, **kwargs),
-            label=label,
-            strict=strict,
-            on_changed=on_changed,
-            ask_again_on=ask_again_on,
-        )
+        body = functools.partial(whole, *args, **kwargs)
+        try:
+            if _goes_live(task):
+                with _own_calls_return_coroutines(task):
+                    return body()
+            return _runner_of(task)(
+                task,
+                body,
+                label=label,
+                strict=strict,
+                on_changed=on_changed,
+                ask_again_on=ask_again_on,
+            )
+        except Exception:
+            keep_sdk_errors()  # The body may have been the first to import the SDK.
+            raise
 
     # Celery checks arguments by getfullargspec, which does not look through __wrapped__.
     vars(wrapper)["__signature__"] = inspect.signature(fun)
@@ -247,35 +273,70 @@ def _batched(
     return wrapper
 
 
-def _task_to_batch(wrapper: Callable[..., Any]) -> Any:
-    """The task whose delivery this call is; None where the call is an ordinary, live one."""
+def _task_to_run(wrapper: Callable[..., Any]) -> Any:
+    """The task that Celery runs by this call; None where the call is the user's own."""
     stack = task_stack()
-    eager = bool(stack) and stack[-1].request.is_eager and run_eager is not None
-    if not stack or (current_run() is not None and not eager):
+    if not stack or not is_body_of(stack[-1], wrapper):
+        return None
+    if current_run() is not None and not _is_answered_by_a_test(stack[-1]):
         return None  # Inside a batched body, a function is part of that body.
-    task = stack[-1]
+    request: Any = stack[-1].request
+    own = request.called_directly and not _is_item_of_map()
+    return None if own or getattr(request, _BEGUN, False) else stack[-1]
+
+
+def _goes_live(task: Any) -> bool:
+    """True for a call that is made now, by whoever runs it."""
     request: Any = task.request
     if request.called_directly:
         _warn_of_map(task)
-        return None
-    if (request.is_eager and not eager) or not is_body_of(task, wrapper):
-        return None
+        return True
     headers: dict[str, Any] = request.headers or {}
-    if headers.get("batchq") == "live":
-        say_started(task)
-        return None
-    return task
+    if request.is_eager and not _is_answered_by_a_test(task):
+        return True
+    if headers.get("batchq") != "live":
+        return False
+    say_started(task)
+    return True
+
+
+def _runner_of(task: Any) -> Callable[..., Any]:
+    return run_body if run_eager is None or not task.request.is_eager else run_eager
+
+
+def _is_answered_by_a_test(task: Any) -> bool:
+    """True for an eager call within `batchq.testing`, which stands for a delivery."""
+    return _runner_of(task) is not run_body
+
+
+_BEGUN = "batchq_begun"
+
+
+@contextmanager
+def _own_calls_return_coroutines(task: Any) -> Generator[None]:
+    """Within it, a call of the same task is one that its body makes. Its request is a copy."""
+    request = task.request
+    setattr(request, _BEGUN, True)
+    try:
+        yield
+    finally:
+        setattr(request, _BEGUN, False)
+
+
+def _is_item_of_map() -> bool:
+    """True where Celery calls the task for one item of map, starmap or chunks."""
+    outer = [each.name for each in task_stack()[-2:-1]]
+    return outer in (["celery.map"], ["celery.starmap"])
 
 
 def _warn_of_map(task: Any) -> None:
-    outer = [each.name for each in task_stack()[:-1]]
-    if outer and outer[-1] in {"celery.map", "celery.starmap"} and task.name not in _warned:
+    if task.name not in _warned:
         _warned.add(task.name)
         logger.warning(
             "%s runs inside %s (map, starmap or chunks), where Celery calls it as a plain "
             "function: its prompts go live, at the live price. "
             "Use group(%s.s(item) for item in items).",
-            *(task.name, outer[-1], task.name.rpartition(".")[2]),
+            *(task.name, task_stack()[-2].name, task.name.rpartition(".")[2]),
             extra={"action": "capture"},
         )
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from celery.result import AsyncResult
-from openai import OpenAIError
+from openai import BadRequestError
 
 from tests.apps import retries
 from tests.apps.retries import DatabaseDown, app, ask
@@ -107,15 +107,12 @@ def test_an_error_for_an_answer_is_asked_again(stack: Stack) -> None:
 def test_when_its_retries_are_used_up_a_task_fails_with_the_error_of_the_sdk(
     stack: Stack,
 ) -> None:
-    """The task retries for a BadRequestError, so that is what the body sees.
-
-    Celery stores the nearest class that can be pickled, here and without Batchq.
-    """
+    """The task retries for a BadRequestError, so that is what the body sees, and the caller."""
     result = retries.error_answer.delay("Too hot.", temperature=5)
     live = retries.error_answer_live.delay("Too hot.", temperature=5)
     raised = []
     for each in (result, live):
-        with pytest.raises(OpenAIError, match=r"400.*temperature") as error:
+        with pytest.raises(BadRequestError, match=r"400.*temperature") as error:
             each.get(timeout=30)
         raised.append(str(error.value))
     assert raised[0] == raised[1]

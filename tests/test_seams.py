@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from celery import Celery, Task, signals, states
 from celery.exceptions import Ignore
 from celery.result import AsyncResult, GroupResult
 from celery.states import READY_STATES
+from kombu import Queue
 from kombu.exceptions import ContentDisallowed
 from kombu.serialization import dumps
+from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from batchq import seams
 from tests.harness import ROOT, Server
@@ -32,6 +35,40 @@ def test_a_running_task_is_on_top_of_the_stack() -> None:
 
     look.apply()
     assert seen == ["seams.look"]
+
+
+def test_another_thread_can_run_what_this_one_has_begun() -> None:
+    app = Celery("seams", set_as_current=False)
+    ids: list[Any] = []
+
+    @app.task(name="seams.handed_on", shared=False, bind=True)
+    def handed_on(self: Task[..., None]) -> None:
+        request = seams.current_request(self)
+
+        def elsewhere() -> None:
+            with seams.as_current_task(self, request):
+                ids.extend((self.request.id, *seams.task_stack()))
+            ids.extend((self.request.id, *seams.task_stack()))
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+
+    handed_on.apply(task_id="an id")
+    assert ids == ["an id", app.tasks["seams.handed_on"], None]
+
+
+@pytest.mark.parametrize("family", ["httpx", "httpx2"])
+def test_a_transport_is_made_anew_without_its_connections(family: str) -> None:
+    module = pytest.importorskip(family)
+    transport = module.AsyncHTTPTransport(http2=False, retries=3)
+    transport._pool._connections.append("a connection")
+    fresh = seams.without_connections(transport)
+    assert type(fresh) is type(transport)
+    assert fresh._pool.connections == []
+    assert fresh._pool._ssl_context is transport._pool._ssl_context
+    assert fresh._pool._retries == 3
+    assert transport._pool.connections == ["a connection"]
 
 
 def test_an_app_is_among_the_active_ones_until_it_is_closed() -> None:
@@ -79,6 +116,21 @@ def test_a_queue_is_added_to_an_app_that_makes_none_by_itself() -> None:
     app.conf.task_create_missing_queues = False
     seams.add_queue(app, "more")
     assert app.amqp.router.route({"queue": "more"}, "a.task")["queue"].name == "more"
+
+
+def test_quorum_queues_are_told_from_others() -> None:
+    """There, Celery makes whole seconds of a countdown, and an error of none."""
+    for url, arguments, told in (
+        ("amqp://", {"x-queue-type": "quorum"}, True),
+        ("amqp://", {}, False),
+        ("memory://", {"x-queue-type": "quorum"}, False),
+    ):
+        app = Celery("seams", broker=url, set_as_current=False)
+        app.conf.task_queues = [Queue("celery", queue_arguments=arguments)]
+        assert seams.delays_whole_seconds(app) is told
+        app.close()
+    with pytest.raises(ValueError, match="countdown"):
+        calculate_routing_key(int(0.9), "a.key")
 
 
 def test_the_tasks_that_an_app_has_yet_to_make_are_listed() -> None:

@@ -22,10 +22,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from batchq import notices
+from batchq.causes import bad_answer_in
 from batchq.config import settings
 from batchq.difference import places
 from batchq.errors import (
-    BatchqError,
     CaptureSwallowed,
     ConfigurationError,
     JournalUnreadable,
@@ -412,14 +412,12 @@ def asked_again_after(
     if isinstance(error, Retry) and _has_other_arguments(error, task.request):
         # Another question; to the replay it would look like the old one in other words.
         return [entry.number for entry in (*run.claim.entries, *run.used)]
-    cause = error.exc if isinstance(error, Retry) and error.exc is not None else error
-    if ask_again_on is None and isinstance(cause, BatchqError):
-        return []  # It is about the call, not about an answer, though it is an OpenAIError as well.
     if ask_again_on is None:
         from openai import OpenAIError
 
         ask_again_on = (OpenAIError, ValueError, LookupError)
-    return run.ask_again(cause) if isinstance(cause, ask_again_on) else []
+    bad = bad_answer_in(error, ask_again_on)
+    return [] if bad is None else run.ask_again(bad)
 
 
 def _has_other_arguments(retry: Any, request: Any) -> bool:

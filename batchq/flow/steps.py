@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import redis
 from batchq.errors import BatchqError
 from batchq.journal import is_full, is_rubbish, journal_of
 from batchq.points import point
+from batchq.seams import delays_whole_seconds
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -41,6 +43,8 @@ def wake(app: Celery[Any], step: Next | None) -> None:
     """Send a step's message. It may be lost or doubled: rescue finds what nobody moves."""
     if step is not None:
         seconds = min(max(step.delay, timedelta(0)), LONGEST_COUNTDOWN).total_seconds()
+        if delays_whole_seconds(app):
+            seconds = math.ceil(seconds)
         options: dict[str, Any] = {"countdown": seconds} if seconds else {}
         point("wake.publish")
         app.tasks[f"batchq.{step.verb}"].apply_async(step.args, **options)

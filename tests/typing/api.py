@@ -176,6 +176,56 @@ class DecoratedRun(AnyTask):
 assert_type(DecoratedRun().run("text"), Label)
 DecoratedRun().run(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
+# Bodies that are coroutines: called directly they are awaited, and what they return is the result
+
+
+async def classify_soon(text: str, *, size: int = 1) -> Label:
+    return classify(text, size=size)
+
+
+@batched_llm_task
+async def soon(text: str, *, size: int = 1) -> Label:
+    return await classify_soon(text, size=size)
+
+
+assert_type(soon.delay("text", size=2).get(timeout=3), Label)
+assert_type(soon.apply_async(("text",)).get(), Label)
+assert_type(soon.AsyncResult("an id").get(), Label)
+soon.delay(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@batched_llm_task(app=app, bind=True)
+async def soon_bound(self: Task[Any, Any], text: str) -> list[Label]:
+    return [await soon(text)]
+
+
+assert_type(soon_bound.delay("text").get(), list[Label])
+
+
+@batched_llm_task(label="night")
+async def soon_with_options(text: str) -> Label:
+    assert_type(await soon(text, size=2), Label)
+    assert_type(await soon_bound(text), list[Label])
+    return await soon(text)
+
+
+assert_type(soon_with_options.delay("text").get(), Label)
+
+
+@shared_task
+@batched_llm_task
+async def soon_under_shared(text: str) -> Label:
+    return await soon(text)
+
+
+@batched_llm_task
+class SoonDecorated(AnyTask):
+    async def run(self, text: str) -> Label:
+        return await soon(text)
+
+
+assert_type(SoonDecorated(), SoonDecorated)
+
 # What a body uses
 
 

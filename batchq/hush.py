@@ -1,0 +1,47 @@
+"""Captures are no errors: asyncio and threading do not report them.
+
+A capture ends the coroutine or thread that asked, and when nobody waits for that any more, Python
+tells of it as of an error that nobody has seen.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from batchq.causes import members_of
+from batchq.run import Captured
+
+__all__ = ["hush_captures"]
+
+
+def hush_captures() -> None:
+    """Leave captures out of what asyncio, concurrent.futures and threading report, once."""
+    for name in ("asyncio", "concurrent.futures"):
+        # Not added twice: it is the same one.
+        logging.getLogger(name).addFilter(_is_news)
+    if not hasattr(threading.excepthook, "__batchq__"):
+        threading.excepthook = _hushed(threading.excepthook)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and _is_capture(record.exc_info[1]))
+
+
+def _hushed(report: Callable[[Any], Any]) -> Callable[[Any], None]:
+    @functools.wraps(report)
+    def hushed(args: Any) -> None:
+        if not _is_capture(args.exc_value):
+            report(args)
+
+    vars(hushed)["__batchq__"] = True
+    return hushed
+
+
+def _is_capture(error: BaseException | None) -> bool:
+    """True for a capture, and for a group of nothing else."""
+    members = members_of(error)
+    return all(map(_is_capture, members)) if members else isinstance(error, Captured)
