@@ -108,7 +108,7 @@ def _clients(tried: Sequence[Tried]) -> Table:
 
 def _row(tried: Tried, client: Client) -> tuple[str, ...]:
     works = [str(each["works"]) for each in tried.results if each["passed"]]
-    fails = [str(each["works"]) for each in tried.results if not each["passed"]]
+    fails = [str(each["works"]).rstrip(".") for each in tried.results if not each["passed"]]
     said = "; ".join(name for name in works if not name.endswith("."))
     if fails:
         said = f"{said}{'. ' if said else ''}**Not:** {'; '.join(fails)}"

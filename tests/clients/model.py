@@ -68,15 +68,16 @@ def _reply(endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
 
 def _without_ids(body: dict[str, Any]) -> dict[str, Any]:
     """What is answered does not depend on the ids that an earlier answer happened to have."""
-    if not isinstance(body.get("input"), list):
-        return body
-    items = [
-        {key: value for key, value in item.items() if key != "id"}
-        if isinstance(item, dict)
-        else item
-        for item in body["input"]
-    ]
-    return {**body, "input": items}
+    asked = {key: value for key, value in body.items() if key != "prompt_cache_options"}
+    if isinstance(body.get("input"), list):
+        asked["input"] = [_without_id(item) for item in body["input"]]
+    return asked
+
+
+def _without_id(item: Any) -> Any:
+    if not isinstance(item, dict):
+        return item
+    return {key: value for key, value in item.items() if key != "id"}
 
 
 def _next_tool(body: dict[str, Any]) -> str | None:
