@@ -2,6 +2,7 @@
 # make test    the tests, then the capture tests again under openai 2
 # make steady  the tests again and again beside a process that burns a core: which is ever red?
 # make long    those that take longer: partitions, sweeps, chaos, demo, examples
+# make clients libraries built on the SDK, each with and without the decorator
 # make check   what CI checks: ruff, mypy, pyright, luacheck
 # make clean   remove what the others made
 # make valkey | emulator | worker | beat | flower   one service of the demo by itself
@@ -12,6 +13,8 @@ VENV := .venv
 VENV_OPENAI2 := .venv-openai2
 OPENAI2 := openai==2.54.0
 VENV_CELERY57 := .venv-celery57
+# One for each tests/clients/*.in: what resolves together.
+VENVS_CLIENTS := $(patsubst tests/clients/%.in,.venv-clients-%,$(wildcard tests/clients/*.in))
 BIN := $(VENV)/bin
 # Most tests wait for other processes, so more of them than there are cores run at once.
 TEST_ARGS ?= -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
@@ -30,7 +33,7 @@ FLUSH_AFTER := 3
 SERVICE = REDIS_URL=$(REDIS_URL) OPENAI_BASE_URL=$(OPENAI_BASE_URL) \
   OPENAI_API_KEY=$(OPENAI_API_KEY) BATCHQ_FLUSH_AFTER=$(FLUSH_AFTER) $(BIN)
 
-.PHONY: demo test test-main test-openai2 steady long fidelity mutants faults chaos check format clean valkey emulator worker beat flower
+.PHONY: demo test test-main test-openai2 steady long fidelity clients mutants faults chaos check format clean valkey emulator worker beat flower
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -62,6 +65,11 @@ fidelity: $(VENV)/.dev $(VENV_CELERY57)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/fidelity/more_*.py
 	$(VENV_CELERY57)/bin/python -m pytest tests/fidelity/test_redis_prefork.py \
 	  tests/test_install.py tests/test_keepalive_keys.py tests/test_seams.py
+
+# Libraries that people ask OpenAI through, each as it is used, with and without the decorator;
+# writes docs/clients.md. ONLY=with_litellm runs some, and writes nothing.
+clients: $(VENV)/.dev $(VENVS_CLIENTS:=/.made)
+	$(BIN)/python -m tests.clients $(if $(ONLY),--only "$(ONLY)",--write)
 
 # Each guard of the recovery code taken away, one at a time; writes docs/reliability.md.
 mutants: $(VENV)/.dev
@@ -106,7 +114,7 @@ flower: $(VENV)/.demo
 	$(SERVICE)/celery -A demo.tasks flower --address=127.0.0.1 --port=$(FLOWER_PORT)
 
 clean:
-	rm -rf .venv .venv-openai2 .venv-celery57 .run .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-openai2 .venv-celery57 .venv-clients-* .run .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find batchq demo tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -135,4 +143,10 @@ $(VENV_CELERY57)/.test: pyproject.toml constraints.txt
 	$(VENV_CELERY57)/bin/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[test]' \
 	  celery-redbeat
 	$(VENV_CELERY57)/bin/python $(PIP_INSTALL) --no-deps celery==5.7.0
+	@touch $@
+
+.venv-clients-%/.made: tests/clients/%.in tests/clients/%.txt pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP_INSTALL) --constraint tests/clients/$*.txt --editable '.[test]' \
+	  --requirement tests/clients/$*.in
 	@touch $@

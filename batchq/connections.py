@@ -8,7 +8,6 @@ open none; those that go live do.
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -17,6 +16,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from batchq.hook.seats import seat
 from batchq.seams import without_connections
 
 __all__ = ["install_own_connections", "own_connections"]
@@ -59,23 +59,22 @@ def install_own_connections() -> None:
         if find_spec(family) is None:
             continue
         transport: Any = import_module(family).AsyncHTTPTransport
-        if not hasattr(transport.handle_async_request, "__batchq__"):
-            transport.handle_async_request = _handled(transport.handle_async_request)
-            transport.aclose = _closed(transport.aclose)
+        seat(transport, "handle_async_request", _handled, mark=_MARK)
+        seat(transport, "aclose", _closed, mark=_MARK)
+
+
+_MARK = "__batchq_connections__"
 
 
 def _handled(handle: Handle) -> Handle:
-    @functools.wraps(handle)
     async def handled(transport: Any, request: Any) -> Any:
         own = _own_here()
         return await handle(transport if own is None else own.of(transport), request)
 
-    vars(handled)["__batchq__"] = True
     return handled
 
 
 def _closed(close: Handle) -> Handle:
-    @functools.wraps(close)
     async def closed(transport: Any) -> None:
         own = _own_here()
         if own is not None and transport in own.transports:

@@ -6,14 +6,14 @@ tells of it as of an error that nobody has seen.
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from batchq.causes import members_of
-from batchq.run import Captured
+from batchq.hook.seats import seat
+from batchq.threads import is_capture
 
 __all__ = ["hush_captures"]
 
@@ -23,8 +23,7 @@ def hush_captures() -> None:
     for name in ("asyncio", "concurrent.futures"):
         # Not added twice: it is the same one.
         logging.getLogger(name).addFilter(_is_news)
-    if not hasattr(threading.excepthook, "__batchq__"):
-        threading.excepthook = _hushed(threading.excepthook)
+    seat(threading, "excepthook", _hushed)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -32,16 +31,14 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def _hushed(report: Callable[[Any], Any]) -> Callable[[Any], None]:
-    @functools.wraps(report)
     def hushed(args: Any) -> None:
         if not _is_capture(args.exc_value):
             report(args)
 
-    vars(hushed)["__batchq__"] = True
     return hushed
 
 
 def _is_capture(error: BaseException | None) -> bool:
     """True for a capture, and for a group of nothing else."""
     members = members_of(error)
-    return all(map(_is_capture, members)) if members else isinstance(error, Captured)
+    return all(map(_is_capture, members)) if members else is_capture(error)

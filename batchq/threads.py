@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from multiprocessing.pool import ThreadPool
-from typing import Any, cast
+from typing import Any
 
 from batchq.asker import Asker
+from batchq.causes import members_of
+from batchq.hook.seats import seat
 from batchq.run import Captured, Scope, new_asker
 
 __all__ = ["carry_runs", "is_capture"]
@@ -34,21 +36,13 @@ def carry_runs() -> None:
     """From now on threads and pools of this process carry the run, or the plain task, they work
     for. Where neither is current, they do what they always did.
     """
-    _wrap(threading.Thread, "start", _start)
-    _wrap(ThreadPoolExecutor, "submit", _submit)
+    seat(threading.Thread, "start", _start)
+    seat(ThreadPoolExecutor, "submit", _submit)
     for name in _WAYS_TO_GIVE:
-        _wrap(ThreadPool, name, _give)
+        seat(ThreadPool, name, _give)
 
 
 _WAYS_TO_GIVE = "apply_async map map_async starmap starmap_async imap imap_unordered".split()
-
-
-def _wrap(owner: type, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    original = getattr(owner, name)
-    if not hasattr(original, "__batchq__"):
-        wrapped = functools.wraps(original)(wrap(original))
-        vars(wrapped)["__batchq__"] = True
-        setattr(owner, name, wrapped)
 
 
 def _start(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -228,7 +222,5 @@ class _Turn:
 
 def is_capture(error: BaseException | None) -> bool:
     """True for what ends a body that has asked, alone or in a group of exceptions."""
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return any(map(is_capture, group.exceptions))
-    return isinstance(error, Captured | CapturedInPool)
+    captured = isinstance(error, Captured | CapturedInPool)
+    return captured or any(map(is_capture, members_of(error)))

@@ -22,7 +22,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from batchq import notices
-from batchq.causes import bad_answer_in
+from batchq.causes import bad_answer_in, causes
 from batchq.config import settings
 from batchq.difference import places
 from batchq.errors import (
@@ -262,13 +262,7 @@ def _request_changed(
 
 def _was_told(error: BaseException | None) -> bool:
     """True where the body ended by the signal, or by an error that came of it."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if is_capture(error):
-            return True
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return False
+    return error is not None and any(map(is_capture, causes(error, incidental=True)))
 
 
 def _tell_skipped(run: Run) -> None:

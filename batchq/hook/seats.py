@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from importlib.abc import MetaPathFinder
@@ -12,12 +13,18 @@ from typing import Any
 __all__ = ["seat", "when_imported"]
 
 
-def seat(owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Put what ``wrap`` makes of ``owner.name`` in its place, if it is not there already."""
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def seat(owner: Any, name: str, wrap: Wrap, *, mark: str = "__batchq__") -> None:
+    """Put what ``wrap`` makes of ``owner.name`` in its place, if it is not there already.
+
+    What sits on one that is taken has a mark of its own.
+    """
     held = getattr(owner, name)
-    if not hasattr(held, "__batchq__"):
-        hooked = wrap(held)
-        vars(hooked)["__batchq__"] = True
+    if not hasattr(held, mark):
+        hooked = functools.wraps(held)(wrap(held))
+        vars(hooked)[mark] = True
         setattr(owner, name, hooked)
 
 
