@@ -1,4 +1,4 @@
-"""S1, S2: nothing in a provider's file can stop a fetch.
+"""Nothing in a provider's file can stop a fetch.
 
 Half an emoji in one answer kept a whole batch waiting for ever, for it cannot be written as UTF-8;
 max_tokens cuts one in two every day. Gateways write errors as if they were answers, and answers as

@@ -1,4 +1,4 @@
-"""S7, S8: limits that an app sets for all its tasks are not those of Batchq's steps.
+"""Limits that an app sets for all its tasks are not those of Batchq's steps.
 
 With `task_soft_time_limit = 60`, as the most copied Django template has it, a download that takes
 longer was cut off at each try, for ever: its tasks stayed BATCHED.

@@ -1,4 +1,4 @@
-"""S6: compatible servers have other words for what a batch is.
+"""Compatible servers have other words for what a batch is.
 
 `succeeded` counted as not over: such a batch was cancelled after 26 hours, with all its answers.
 """
