@@ -345,7 +345,8 @@ class Scope:
     """What a context belongs to: a run of a body, a task that is not batched, or nothing.
 
     It is carried into threads: one that works for a body makes the body's calls, whoever has
-    started it, and whenever. ``step_calls`` are the answers that the `once` under way has read.
+    started it, and whenever. ``step_calls`` are the answers that the `once` under way has read;
+    ``of_plain_task`` is true for work of a task, or of a process, that is not batched.
     """
 
     run: Run | None = None
@@ -361,6 +362,16 @@ class Scope:
         if scope.run is None and not scope.of_plain_task and task_stack():
             scope = replace(scope, of_plain_task=True)
         return None if scope == _NOWHERE else scope
+
+    @classmethod
+    def to_hand_over(cls) -> Scope | None:
+        """The same for work that is given to a pool. What a process does on its own, outside of any
+        task, is known for that while it is handed over; a thread may serve anybody later.
+        """
+        scope = cls.to_carry()
+        if scope is None and _runs_bodies and _is_main_thread():
+            return cls(of_plain_task=True)
+        return scope
 
     @contextmanager
     def entered(self, asker: Asker) -> Generator[None]:
@@ -463,9 +474,13 @@ def note_that_bodies_run_here() -> None:
     _runs_bodies = True
 
 
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 def _refuse_a_stray_thread(path: str) -> None:
     """A thread that neither a body nor another task has started: whose call it is nobody knows."""
-    if threading.current_thread() is threading.main_thread():
+    if _is_main_thread():
         return  # Nothing that outlives a body runs here.
     if task_stack():
         return  # A Celery task that is not batched.

@@ -86,7 +86,7 @@ class CapturedInPool(Exception):
 
 def _give(original: Callable[..., Any]) -> Callable[..., Any]:
     def give(self: Any, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        scope = Scope.to_carry()
+        scope = Scope.to_hand_over()
         if scope is None:
             return original(self, func, *args, **kwargs)
 
@@ -110,7 +110,7 @@ def _give(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _submit(original: Callable[..., Any]) -> Callable[..., Any]:
     def submit(self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kw: Any) -> Any:
-        scope = Scope.to_carry()
+        scope = Scope.to_hand_over()
         work = functools.partial(fn, *args, **kw)
         with _bare_threads():
             if scope is None:

@@ -95,7 +95,7 @@ def nothing_is_left(task_id: str) -> bool:
     fields = journal._redis.hgetall(journal._task(task_id))
     lists = [journal._redis.zscore(journal.key(name), task_id) for name in ("waiting", "resuming")]
     left = {name for name in fields if not name.startswith(b"was:")}
-    return left <= {b"nesting", b"retries", b"done", b"name"} and lists == [None, None]
+    return left <= {b"nesting", b"retries", b"done", b"name", b"calls"} and lists == [None, None]
 
 
 # While it waits

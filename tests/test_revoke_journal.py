@@ -83,7 +83,7 @@ def test_who_told_celery_lets_go_of_it(journal: Journal) -> None:
     asked = capture(journal)
     journal.revoke(asked.task_id, token="a")
     journal.revoke(asked.task_id, token="a", mode="said")
-    assert set(fields(journal, asked.task_id)) == {b"nesting", b"retries", b"done"}
+    assert set(fields(journal, asked.task_id)) == {b"nesting", b"retries", b"done", b"calls"}
     assert (journal.waiting_tasks(), journal.resuming_tasks()) == (0, 0)
     assert journal.revoke(asked.task_id, token="b").word == "ALREADY"
 
@@ -226,7 +226,7 @@ def test_celery_s_word_ends_a_run_only_where_it_killed_it(journal: Journal) -> N
     assert journal.revoke("t", token="other", mode="said").word == "RUNNING"
     assert journal.renew([lease], journal._config.lease) == [True]
     assert journal.revoke("t", token="other", mode="ended").word == "REVOKED"
-    assert set(fields(journal, "t")) == {b"nesting", b"retries", b"done"}
+    assert set(fields(journal, "t")) == {b"nesting", b"retries", b"done", b"calls"}
     assert journal.settle("t", token=lease.token, state="SUCCESS", final=True) == "LOST"
 
 

@@ -250,3 +250,18 @@ def test_calls_of_a_pool_that_wait_for_each_other_end(bench: Bench) -> None:
 
     assert "second" in bench.run(body)
     assert bench.emulator.ledger()["lines_known"] == 2
+
+
+def test_what_a_process_gives_to_a_pool_outside_of_any_task_goes_live(
+    bench: Bench, executor: ThreadPoolExecutor, thread_pool: ThreadPool
+) -> None:
+    """As in a suite that runs a batched body, and then the same function as it is."""
+
+    @bench.task
+    def body() -> str:
+        return executor.submit(asked, "hello").result()
+
+    assert bench.run(body) == executor.submit(asked, "hello").result()
+    assert thread_pool.map(asked, ["hello"]) == [asked("hello")]
+    ledger = bench.emulator.ledger()
+    assert (ledger["lines_known"], ledger["live_calls"]) == (1, 3)
