@@ -45,15 +45,15 @@ demo: $(VENV)/.demo
 
 test: test-main test-openai2
 
-test-main: $(VENV)/.dev
+test-main: $(VENV)/.compiled
 	$(BIN)/python -m pytest $(TEST_ARGS)
 
 # Red by chance is red: each test that fails in any of the runs is printed with its output.
 RUNS := 10
-steady: $(VENV)/.dev
+steady: $(VENV)/.compiled
 	$(BIN)/python -m tests.steady --runs $(RUNS) -- $(TEST_ARGS)
 
-long: $(VENV)/.dev
+long: $(VENV)/.compiled
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m long
 
 test-openai2: $(VENV_OPENAI2)/.test
@@ -120,6 +120,8 @@ clean:
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Batchq needs Python 3.11 or later; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
+	@# The one that came with Python takes more than twice as long to find out what to install.
+	@$(BIN)/python $(PIP_INSTALL) --upgrade pip
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV), once ..."
@@ -127,21 +129,30 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python $(PIP_INSTALL) --no-compile --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.demo
 
-$(VENV_OPENAI2)/.test: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV_OPENAI2)
+# What the tests import is compiled once, and not by each of the processes that share them: all of
+# them begin by importing it. pip would compile a lot besides.
+$(VENV)/.compiled: $(VENV)/.dev
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq > $@ || true
+
+# A virtual environment $(1) that has what $(VENV) has, by links, but for $(2).
+define share
+	rm -rf $(1)
+	$(PYTHON) -m venv --without-pip $(1)
+	cd $(1)/lib/python*/site-packages && ln -s $(abspath $(VENV))/lib/python*/site-packages/* . && rm $(2)
+endef
+
+$(VENV_OPENAI2)/.test: $(VENV)/.dev
+	$(call share,$(VENV_OPENAI2),openai openai-*)
 	grep -v '^openai==' constraints.txt > $(VENV_OPENAI2)/constraints.txt
-	$(VENV_OPENAI2)/bin/python $(PIP_INSTALL) --constraint $(VENV_OPENAI2)/constraints.txt \
-	  --editable '.[test]' $(OPENAI2)
+	$(VENV_OPENAI2)/bin/python $(PIP_INSTALL) --constraint $(VENV_OPENAI2)/constraints.txt $(OPENAI2)
 	@touch $@
 
 # The metadata excludes 5.7.0, the only 5.7 there is, for how it ends when Redis is killed.
-$(VENV_CELERY57)/.test: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV_CELERY57)
-	$(VENV_CELERY57)/bin/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[test]' \
-	  celery-redbeat
+$(VENV_CELERY57)/.test: $(VENV)/.dev
+	$(call share,$(VENV_CELERY57),celery celery-5*)
 	$(VENV_CELERY57)/bin/python $(PIP_INSTALL) --no-deps celery==5.7.0
 	@touch $@
 

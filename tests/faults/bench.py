@@ -245,11 +245,13 @@ class _Scene:
     def cut(self) -> None:
         who = self.case.point.who
         if self.case.dies == "redis":
+            said = len(self.children[who].output())
             self.bench.server.kill()
             self.proof.unlink()
             if self.case.nth == 2:
-                # Long enough for every retry of a client to fail.
-                time.sleep(1.5)
+                wait_until(
+                    lambda: self._has_given_up(said), description="every retry of it has failed"
+                )
             self.bench.server.start()
             if who == "producer":
                 wait_until(
@@ -263,6 +265,11 @@ class _Scene:
             return
         wait_until(lambda: not child.runs, description="the process is gone", every=0.01)
         self.children[who] = self.start(who)
+
+    def _has_given_up(self, said: int) -> bool:
+        """Whether the process that was at the point has told, since then, that Redis is gone."""
+        child = self.children[self.case.point.who]
+        return not child.runs or "Connection refused" in child.output()[said:]
 
     def lift(self) -> None:
         """The world is in order again; only what was cut off is not."""
