@@ -34,6 +34,7 @@ __all__ = [
     "current_run",
     "goes_live",
     "live",
+    "mark_home",
     "new_asker",
     "note_that_bodies_run_here",
     "run_of_call",
@@ -342,11 +343,11 @@ def _is_http_error(error: BaseException) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What a context belongs to: a run of a body, a task that is not batched, or nothing.
+    """What a context belongs to: a run of a body, a task that is not batched, what the main thread
+    does on its own (``at_home``), or nothing.
 
     It is carried into threads: one that works for a body makes the body's calls, whoever has
-    started it, and whenever. ``step_calls`` are the answers that the `once` under way has read;
-    ``of_plain_task`` is true for work of a task, or of a process, that is not batched.
+    started it, and whenever. ``step_calls`` are the answers that the `once` under way has read.
     """
 
     run: Run | None = None
@@ -354,24 +355,23 @@ class Scope:
     asker: Asker | None = None
     step_calls: list[int] | None = None
     of_plain_task: bool = False
+    at_home: bool = False
 
     @classmethod
     def to_carry(cls) -> Scope | None:
-        """The scope of this context; None where it belongs to nothing."""
+        """The scope of this context, for a thread that starts here; None where there is none."""
         scope = _here.get()
         if scope.run is None and not scope.of_plain_task and task_stack():
             scope = replace(scope, of_plain_task=True)
-        return None if scope == _NOWHERE else scope
+        return None if scope in (_NOWHERE, _HOME) else scope
 
     @classmethod
     def to_hand_over(cls) -> Scope | None:
-        """The same for work that is given to a pool. What a process does on its own, outside of any
-        task, is known for that while it is handed over; a thread may serve anybody later.
+        """The same for work that is given to a pool. What the main thread does outside of any task
+        is known for that while it is handed over; a thread that it starts may serve anybody later.
         """
         scope = cls.to_carry()
-        if scope is None and _runs_bodies and _is_main_thread():
-            return cls(of_plain_task=True)
-        return scope
+        return _HOME if scope is None and (_here.get() == _HOME or _is_main_thread()) else scope
 
     @contextmanager
     def entered(self, asker: Asker) -> Generator[None]:
@@ -383,7 +383,7 @@ class Scope:
             _here.reset(token)
 
 
-_NOWHERE = Scope()
+_NOWHERE, _HOME = Scope(), Scope(at_home=True)
 _here: ContextVar[Scope] = ContextVar("batchq_scope", default=_NOWHERE)
 
 
@@ -391,6 +391,12 @@ def _is_in_order() -> bool:
     """False beside other calls of the body, which come in any order."""
     asker = _here.get().asker
     return asker is not None and asker.parent is None and not other_coroutines()
+
+
+def mark_home() -> None:
+    """Let contexts that are copied from that of the main thread be known from a bare thread's."""
+    if _is_main_thread() and _here.get() == _NOWHERE:
+        _here.set(_HOME)
 
 
 def new_asker() -> Asker:

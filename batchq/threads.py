@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from multiprocessing.pool import ThreadPool
+from types import MethodType
 from typing import Any
 
 from batchq.asker import Asker
 from batchq.causes import members_of
 from batchq.hook.seats import seat
-from batchq.run import Captured, Scope, new_asker
+from batchq.run import Captured, Scope, mark_home, new_asker
 
 __all__ = ["carry_runs", "is_capture"]
 
@@ -36,6 +37,7 @@ def carry_runs() -> None:
     """From now on threads and pools of this process carry the run, or the plain task, they work
     for. Where neither is current, they do what they always did.
     """
+    mark_home()
     seat(threading.Thread, "start", _start)
     seat(ThreadPoolExecutor, "submit", _submit)
     for name in _WAYS_TO_GIVE:
@@ -50,7 +52,13 @@ def _start(original: Callable[..., Any]) -> Callable[..., Any]:
         scope = None if _pool_starts_threads.get() else Scope.to_carry()
         if scope is not None:
             # On the instance: classes of threads bring a run() of their own.
-            vars(self)["run"] = _carried(self.run, scope, new_asker())
+            carried = _carried(self.run, scope, new_asker())
+
+            def run(_: threading.Thread) -> None:
+                carried()
+
+            # A method, for others who wrap it take its function and give it the thread.
+            vars(self)["run"] = MethodType(run, self)
         original(self)
 
     return start

@@ -8,6 +8,7 @@ ran already in that process, its question became a prompt of that task.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from openai import OpenAI
 
 import batchq
 from batchq import RunEnded, ThreadWithoutRun
+from batchq.threads import carry_runs
 from tests.capture.bench import Bench, ask
 
 client = OpenAI()
@@ -265,3 +267,46 @@ def test_what_a_process_gives_to_a_pool_outside_of_any_task_goes_live(
     assert thread_pool.map(asked, ["hello"]) == [asked("hello")]
     ledger = bench.emulator.ledger()
     assert (ledger["lines_known"], ledger["live_calls"]) == (1, 3)
+
+
+def test_so_does_what_it_gives_with_its_context(bench: Bench) -> None:
+    """As LangChain does with all that it hands to a pool."""
+
+    @bench.task
+    def body() -> str:
+        return asked("hello")
+
+    bench.run(body)
+    with ThreadPoolExecutor(1) as pool:
+        context = contextvars.copy_context()
+        assert pool.submit(context.run, asked, "hello").result() == asked("hello")
+
+
+def test_a_library_that_wraps_threads_too_is_no_trouble(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Sentry does: it takes the function of run() and gives it the thread."""
+    start = threading.Thread.start
+
+    def watched(self: threading.Thread) -> None:
+        run: Any = getattr(self.run, "__func__", self.run)
+
+        def watched_run(*_: Any) -> Any:
+            return run(self)
+
+        vars(self)["run"] = watched_run
+        start(self)
+
+    @bench.task
+    def body() -> str:
+        found: list[str] = []
+        thread = threading.Thread(target=lambda: found.append(quietly(lambda: asked("hello"))))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    expected = asked("hello")
+    # Ours is outermost here, as where a library is set up before the first task is decorated.
+    monkeypatch.setattr(threading.Thread, "start", watched)
+    carry_runs()
+    assert bench.run(body) == expected
