@@ -57,7 +57,7 @@ long: $(VENV)/.compiled
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m long
 
 test-openai2: $(VENV_OPENAI2)/.test
-	$(VENV_OPENAI2)/bin/python -m pytest -n 4 --dist loadfile tests/capture tests/test_webhook.py
+	$(VENV_OPENAI2)/bin/python -m pytest -n 3 --dist loadfile tests/capture tests/test_webhook.py
 
 # What Celery's users rely on, where it takes longer: RabbitMQ, results in a database, other
 # settings, Celery 5.7.
