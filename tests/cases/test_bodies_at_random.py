@@ -71,7 +71,7 @@ async def put_async(text: str) -> str:
 
 def draw(luck: random.Random, name: str) -> list[Op]:
     words = (f"{name}.{number}" for number in range(1_000))
-    program = [_op(luck, words, depth=0) for _ in range(luck.choice([1, 1, 2]))]
+    program = [_op(luck, words, depth=0) for _ in range(luck.choice([1, 1, 1, 2]))]
     for extra, chance in (("kept", 0.08), ("bad", 0.06), ("kill", 0.02)):
         if luck.random() < chance:
             program.insert(luck.randint(0, len(program)), [extra, next(words)])
@@ -80,7 +80,7 @@ def draw(luck: random.Random, name: str) -> list[Op]:
 
 def _op(luck: random.Random, words: Iterator[str], depth: int) -> Op:
     kinds = "ask twice cached gather async pool thread once drawn live stubborn".split()
-    kind = luck.choice([*kinds, *(["if"] if depth < 2 else [])])
+    kind = luck.choice([*kinds, *(["if"] if depth < 1 else [])])
     if kind == "cached":
         return [kind, luck.choice(COMMON)]
     if kind in {"gather", "async", "pool"}:
