@@ -52,8 +52,15 @@ LONGEST = (
     *("test_cli_check", "test_revoke", "test_cli", "test_restart", "test_prometheus"),
     *("test_states", "test_chord_part", "test_keepalive", "test_journal_properties"),
     # Of those marked long.
-    *("test_bodies_at_random", "test_demo", "test_partitions", "test_chaos", "test_redis_solo"),
-    *("test_redis_threads", "test_redis_links", "test_compose", "test_examples"),
+    *("test_bodies_at_random", "test_more_bodies_at_random", "test_demo", "test_partitions"),
+    *(
+        "test_chaos",
+        "test_redis_solo",
+        "test_redis_threads",
+        "test_redis_links",
+        "test_compose",
+        "test_examples",
+    ),
     *("test_sweep_flush", "test_sweep_user"),
 )
 
