@@ -7,31 +7,37 @@ import hashlib
 import inspect
 from collections.abc import Iterator
 from types import FrameType
+from typing import NamedTuple
 
-__all__ = ["call_site", "other_coroutines", "place_of_call"]
+__all__ = ["CallSite", "call_site", "other_coroutines"]
 
 _MACHINERY = frozenset(
     "anyio asyncio batchq concurrent contextlib contextvars httpx httpx2 openai threading".split()
 )
 
 
-def call_site() -> str:
-    """The place in the body's code that makes this call, with all that led to it.
+class CallSite(NamedTuple):
+    """The place in the body's code that makes a call.
 
-    Lines count from the head of their function, so that a deploy between two runs changes little.
+    ``key`` tells it apart, with all that led to it; lines count from the head of their function, so
+    that a deploy between two runs changes little. ``place`` is for people to read:
+    ``shop.tasks.classify, line 42``.
     """
-    places: list[str] = []
-    for frame in _frames_of_body():
-        code = frame.f_code
-        places.append(f"{_module(frame)}.{code.co_qualname}+{frame.f_lineno - code.co_firstlineno}")
-    return hashlib.sha256("\n".join(places).encode()).hexdigest()[:16]
+
+    key: str
+    place: str
 
 
-def place_of_call() -> str:
-    """The same for people to read: ``shop.tasks.classify, line 42``."""
+def call_site() -> CallSite:
+    """Where the call that is being made now is made."""
+    place, places = "a place outside of the body's code", list[str]()
     for frame in _frames_of_body():
-        return f"{_module(frame)}.{frame.f_code.co_qualname}, line {frame.f_lineno}"
-    return "a place outside of the body's code"
+        code, where = frame.f_code, f"{_module(frame)}.{frame.f_code.co_qualname}"
+        if not places:
+            place = f"{where}, line {frame.f_lineno}"
+        places.append(f"{where}+{frame.f_lineno - code.co_firstlineno}")
+    key = hashlib.sha256("\n".join(places).encode()).hexdigest()[:16]
+    return CallSite(key, place)
 
 
 def other_coroutines() -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchq.asker import Asked, Asker, caller_here
-from batchq.callsite import call_site, other_coroutines, place_of_call
+from batchq.callsite import call_site, other_coroutines
 from batchq.endless import end_this_process
 from batchq.errors import NotBatchable, PromptTooLarge, RunEnded, ThreadWithoutRun
 from batchq.journal import Claim, Entry
@@ -76,7 +76,7 @@ class Run:
     """One run of a batched task's body: what the journal knows, what this run asks.
 
     Calls may come from several threads and coroutines of the body at once. ``asked`` are its new
-    questions, ``used`` the answers it has read, ``left`` those that it has not.
+    questions, ``used`` the answers it has read.
     """
 
     task_id: str
@@ -92,7 +92,7 @@ class Run:
     ended: bool = False
     asked: list[Prompt] = field(default_factory=list[Prompt])
     used: list[Entry] = field(default_factory=list[Entry])
-    left: list[Entry] = field(init=False, default_factory=list[Entry])
+    _left: list[Entry] = field(init=False, default_factory=list[Entry])
     places: dict[str, str] = field(init=False, default_factory=dict[str, str])
     """The place of each call site that has asked, for people to read."""
     pools: dict[int, Any] = field(init=False, repr=False, default_factory=dict[int, Any])
@@ -109,7 +109,7 @@ class Run:
     _lock: threading.RLock = field(init=False, default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self.left = [entry for entry in self.claim.entries if entry.outcome is not None]
+        self._left = [entry for entry in self.claim.entries if entry.outcome is not None]
         self._steps = dict(self.claim.steps or {})
         self._next_number = self.claim.next_number
 
@@ -145,9 +145,9 @@ class Run:
 
     def _ask(self, question: Question) -> None:
         site = call_site()
-        prompt = self._prompt(question, site)
+        prompt = self._prompt(question, site.key)
         self._check_size(prompt)
-        self.places[site] = place_of_call()
+        self.places[site.key] = site.place
         self.asked.append(prompt)
         self._next_number += 1
 
@@ -175,7 +175,7 @@ class Run:
                 "captured and its answer is still to come: something in the body swallows the "
                 "signal that ends it and tries again. Let `except Exception` catch errors there, "
                 "not a bare `except` or BaseException, and let retries be of errors only",
-                *(self.task_name, self.task_id, times, place_of_call()),
+                *(self.task_name, self.task_id, times, call_site().place),
                 extra={"action": "capture", "task_id": self.task_id},
             )
         if times >= _ENDED_AT:
@@ -257,7 +257,7 @@ class Run:
         changed = self._take(
             lambda entry: (
                 (entry.endpoint, entry.model, entry.site)
-                == (question.endpoint, question.model, site)
+                == (question.endpoint, question.model, site.key)
             )
         )
         if changed is not None:
@@ -265,15 +265,15 @@ class Run:
                 "task %s [%s] asks %s (%s) otherwise than before, at %s, and gets the answer to "
                 "its call %d, as on_changed='by_order' says",
                 *(self.task_name, self.task_id, question.endpoint, question.model),
-                *(place_of_call(), changed.number),
+                *(site.place, changed.number),
                 extra={"action": "resume", "task_id": self.task_id},
             )
         return changed
 
     def _take(self, wanted: Callable[[Entry], bool]) -> Entry | None:
-        for entry in self.left:
+        for entry in self._left:
             if wanted(entry):
-                self.left.remove(entry)
+                self._left.remove(entry)
                 self.used.append(entry)
                 self._read_in_step(entry)
                 return entry

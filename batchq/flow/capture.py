@@ -102,10 +102,8 @@ def run_body(
         result, error = _run(run, body)
         delivery.read = run.read
         if not isinstance(error, _ENDS_THE_WORKER):
-            error = (
-                refusal(run, error, functools.partial(journal_of(task.app).body_of, run.task_id))
-                or error
-            )
+            body_of = functools.partial(delivery.journal.body_of, run.task_id)
+            error = refusal(run, error, body_of) or error
         traced.ended(run, error)
         if run.asked:
             _park(delivery, run, message)
