@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from batchq.errors import BatchqError, NotBatchable, PromptTooLarge, UnknownAccount
 from batchq.hook.calls import Call, asks_a_model
-from batchq.hook.questions import question_of
+from batchq.hook.questions import live_question_of, question_of
 from batchq.hook.twins import as_openai_error
-from batchq.run import Run
+from batchq.run import Question, Run
 
 if TYPE_CHECKING:
     from batchq.config import Settings
     from batchq.prompt import Outcome
 
-__all__ = ["ask", "refuse", "tell_once"]
+__all__ = ["ask", "recalled", "refuse", "tell_once"]
 
 logger = logging.getLogger("batchq.capture")
 
@@ -34,6 +34,16 @@ def ask(call: Call, content: bytes) -> Outcome | None:
     except BatchqError as error:
         raise _told(call.run, error) from None
     return None
+
+
+def recalled(
+    call: Call, content: bytes, *, streams: bool
+) -> tuple[Question | None, Outcome | None]:
+    """A live call as it is journaled, and what it brought before; None where it cannot be written
+    down, or has not been made.
+    """
+    question = None if streams else live_question_of(call, content)
+    return question, None if question is None else call.run.recall(question)
 
 
 def refuse(call: Call, reason: str) -> None:

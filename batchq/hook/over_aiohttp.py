@@ -13,11 +13,10 @@ from http import HTTPStatus
 from types import ModuleType
 from typing import Any
 
-from batchq.hook.asking import ask, refuse
+from batchq.hook.asking import ask, recalled, refuse
 from batchq.hook.calls import Call, in_a_body, json_object, reads, sight
 from batchq.hook.lull import let_others_ask
 from batchq.hook.passages import is_decided, say_reached, streams_live
-from batchq.hook.questions import live_question_of
 from batchq.hook.replays import Replay, replay_of
 from batchq.hook.seats import seat, when_imported
 from batchq.prompt import Outcome
@@ -93,8 +92,7 @@ async def _content(request: Any) -> bytes:
 
 
 async def _live(call: Call, content: bytes, request: Any, handler: Send) -> Any:
-    question = None if streams_live() else live_question_of(call, content)
-    recorded = None if question is None else call.run.recall(question)
+    question, recorded = recalled(call, content, streams=streams_live())
     if recorded is not None:
         return _replayed(request, replay_of(recorded))
     response = await handler(request)

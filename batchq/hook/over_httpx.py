@@ -13,12 +13,11 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from batchq.hook.asking import ask, refuse, tell_once
+from batchq.hook.asking import ask, recalled, refuse, tell_once
 from batchq.hook.calls import Call, reads, sight
 from batchq.hook.layers import Layer, family_of, layer_of
 from batchq.hook.lull import let_others_ask
 from batchq.hook.passages import Passage, decided, is_decided, passing, say_reached, streams_live
-from batchq.hook.questions import live_question_of
 from batchq.hook.replays import REPLAY, Replay, replay_of
 from batchq.hook.seats import seat
 from batchq.prompt import Outcome
@@ -144,8 +143,7 @@ def _answered(call: Call, request: Any, go: Send, respond: Respond, *, streams: 
         if outcome is None:
             return go()
         return replayed_response(request, replay_of(outcome, call, content), respond)
-    question = None if streams else live_question_of(call, content)
-    recorded = None if question is None else call.run.recall(question)
+    question, recorded = recalled(call, content, streams=streams)
     if recorded is not None:
         return replayed_response(request, replay_of(recorded), respond)
     with decided():
@@ -169,8 +167,7 @@ async def _answered_async(
         if outcome is None:
             return await go()
         return replayed_response(request, replay_of(outcome, call, content), respond)
-    question = None if streams else live_question_of(call, content)
-    recorded = None if question is None else call.run.recall(question)
+    question, recorded = recalled(call, content, streams=streams)
     if recorded is not None:
         return replayed_response(request, replay_of(recorded), respond)
     with decided():
