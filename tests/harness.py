@@ -396,16 +396,25 @@ def left_running(mark: str, *, but_for: Iterable[int]) -> list[str]:
     """
     lasting = {os.getpid(), *forked.helpers, *but_for}
     begun = forked.sessions - lasting
+    others = {pid: one for pid, one in living().items() if pid not in lasting}
 
     def is_left(pid: int, one: Living) -> bool:
         ours = one.parent == os.getpid() or one.session in begun
-        return ours or f"{MARK}={mark}" in read(pid, "environ").split("\0")
+        return ours or ((pid, one.began) not in _elsewhere and _carries(pid, mark))
 
-    return [
-        f"{pid}: {read(pid, 'cmdline').replace(chr(0), ' ')}"
-        for pid, one in living().items()
-        if pid not in lasting and is_left(pid, one)
-    ]
+    left = {pid for pid, one in others.items() if is_left(pid, one)}
+    _elsewhere.clear()
+    _elsewhere.update((pid, one.began) for pid, one in others.items() if pid not in left)
+    return [f"{pid}: {read(pid, 'cmdline').replace(chr(0), ' ')}" for pid in left]
+
+
+#: The processes that carried no mark of ours when one was looked for, and so never will: to read
+#: what all others on a machine carry, after each test, takes longer than most tests do.
+_elsewhere = set[tuple[int, int]]()
+
+
+def _carries(pid: int, mark: str) -> bool:
+    return f"{MARK}={mark}" in read(pid, "environ").split("\0")
 
 
 def keys_without_end(client: redis.Redis, *, documented: Iterable[str] = ()) -> list[str]:

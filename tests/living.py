@@ -9,11 +9,14 @@ __all__ = ["Living", "children", "group", "living", "read"]
 
 
 class Living(NamedTuple):
-    """A process that is not a zombie: who started it, its group and its session, by their ids."""
+    """A process that is not a zombie: who started it, its group and its session, by their ids, and
+    when it began, in ticks since the machine did: with its own id, that names it for ever.
+    """
 
     parent: int
     group: int
     session: int
+    began: int
 
 
 def living() -> dict[int, Living]:
@@ -21,10 +24,10 @@ def living() -> dict[int, Living]:
     # By the shortest way, here and below: this is done after every test.
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):  # noqa: PTH208
         # The name stands in parentheses and may hold anything; state, parent, group and session
-        # follow it.
+        # follow it, and far behind them when it began.
         fields = read(pid, "stat").rpartition(")")[2].split()
         if fields and fields[0] not in "ZX":
-            found[pid] = Living(*map(int, fields[1:4]))
+            found[pid] = Living(*map(int, (*fields[1:4], fields[19])))
     return found
 
 
