@@ -16,6 +16,7 @@ from celery import Celery
 from batchq.account import Limits
 from batchq.config import settings
 from batchq.journal import Entry, Journal
+from batchq.journal.scripts import Call
 from batchq.lease import Lease
 from batchq.lifecycle import NO_LIMIT
 from batchq.prompt import Lane
@@ -43,9 +44,13 @@ class Watched(Journal):
         super().__init__(*args)
         self.given: list[tuple[str, list[str]]] = []
 
-    def _run(self, script: str, keys: Sequence[str], args: Sequence[Any], on: Any = None) -> Any:
+    def _run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         self.given.append((script, list(keys)))
-        return super()._run(script, keys, args, on)
+        return super()._run(script, keys, args)
+
+    def _words(self, script: str, calls: Sequence[Call]) -> list[str]:
+        self.given += [(script, list(keys)) for keys, _ in calls]
+        return super()._words(script, calls)
 
 
 def make(redis_url: str, **options: Any) -> Watched:

@@ -22,6 +22,7 @@ from batchq.journal.replies import (
     milliseconds,
     opened,
 )
+from batchq.journal.scripts import Call, Scripts
 from batchq.lease import Lease, kept
 from batchq.prompt import Lane, Outcome, pack, unpack
 
@@ -41,10 +42,8 @@ class Books:
         self._redis: Any = client
         self._config = config
         self.clock = Clock(self._redis, f"{{{config.key_prefix}}}")
-        self._scripts: dict[str, Any] = {
-            name: self._redis.register_script(source_of(name, self.clock.prefix))
-            for name in _SCRIPTS
-        }
+        sources = {name: source_of(name, self.clock.prefix) for name in _SCRIPTS}
+        self._scripts = Scripts(self._redis, sources)
 
     def key(self, *parts: str) -> str:
         return ":".join((f"{{{self._config.key_prefix}}}", *parts))
@@ -67,8 +66,12 @@ class Books:
     def _theirs(self, provider_id: str) -> str:
         return self.key("theirs", provider_id)
 
-    def _run(self, script: str, keys: Sequence[str], args: Sequence[Any], on: Any = None) -> Any:
-        return self._scripts[script](keys=keys, args=args, client=on)
+    def _run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        return self._scripts.run(script, keys, args)
+
+    def _words(self, script: str, calls: Sequence[Call]) -> list[str]:
+        """The word of each of these calls of one script, which are sent at once."""
+        return [word.decode() for word in self._scripts.run_all(script, calls)]
 
     def _word(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> str:
         word: bytes = self._run(script, keys, args)
@@ -147,12 +150,12 @@ class Books:
 
     def renew(self, leases: Iterable[Lease], duration: timedelta) -> list[bool]:
         """Keep leases a while longer; returns for each whether it is still held."""
-        pipe = self._redis.pipeline(transaction=False)
+        calls: list[Call] = []
         for lease in leases:
             keys = [lease.key, lease.owner] if lease.owner else [lease.key]
             args: list[Any] = [lease.token, milliseconds(duration)]
             if lease.run_of:
                 keys.append(self.key("running"))
                 args += [f"{lease.token} {lease.run_of}", self._keep_journal]
-            self._run("renew", keys, args, on=pipe)
-        return [reply == b"RENEWED" for reply in pipe.execute()]
+            calls.append((keys, args))
+        return [word == "RENEWED" for word in self._words("renew", calls)]

@@ -8,7 +8,7 @@ import secrets
 import threading
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import redis
 
@@ -24,6 +24,7 @@ from batchq.journal.replies import (
     parts_of,
     replies_of,
 )
+from batchq.journal.scripts import Call
 from batchq.lease import Lease
 from batchq.prompt import Lane, Outcome
 
@@ -169,12 +170,10 @@ class Lost(Books):
         """Keep answers of an adopted batch for prompts to come; where a prompt has taken a line's
         place already, its custom id is returned for that line, and nothing is kept.
         """
-        pipe = self._redis.pipeline(transaction=False)
         keys = [self.key("spared", batch_id), self.key("takers", batch_id)]
-        for line_id, outcome in outcomes:
-            sealed = self._codec.seal(outcome.to_bytes())
-            self._run("spare", keys, [line_id, sealed, self._keep_journal], on=pipe)
-        words = [reply.decode() for reply in cast("list[bytes]", pipe.execute())]
+        kept = ((one, self._codec.seal(outcome.to_bytes())) for one, outcome in outcomes)
+        calls: list[Call] = [(keys, [*one, self._keep_journal]) for one in kept]
+        words = self._words("spare", calls)
         return [None if word == "SPARED" else word for word in words]
 
     def takers(self, batch_id: str) -> dict[str, str]:

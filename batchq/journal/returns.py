@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from batchq.errors import JournalUnreadable
 from batchq.journal.books import Books
@@ -23,6 +23,7 @@ from batchq.journal.replies import (
     prompts_out,
     replies_of,
 )
+from batchq.journal.scripts import Call
 from batchq.prompt import Lane, Outcome
 from batchq.prompt import custom_id as id_of
 
@@ -47,7 +48,7 @@ class Returns(Books):
 
         An outcome from a batch is only for a prompt that was asked in that batch.
         """
-        pipe = self._redis.pipeline(transaction=False)
+        calls: list[Call] = []
         now = self.now() if outcomes else 0
         for custom_id, outcome in outcomes:
             task_id, number = parts_of(custom_id)
@@ -63,8 +64,8 @@ class Returns(Books):
             args = [task_id, number, custom_id, self._codec.seal(outcome.to_bytes())]
             receipt = (receipts or {}).get(custom_id) or Receipt.of(outcome)
             args += [self._keep_journal, receipt.to_json(answered_at=now), batch]
-            self._run("answer", keys, args, on=pipe)
-        words = [reply.decode() for reply in cast("list[bytes]", pipe.execute())]
+            calls.append((keys, args))
+        words = self._words("answer", calls)
         for (custom_id, _), word in zip(outcomes, words, strict=True):
             if word == "BROKEN":
                 error = JournalUnreadable("its task's record")
