@@ -132,8 +132,11 @@ def _put_on(app: Any) -> None:
 
 
 def _task(app: Any, step: Callable[..., None], queue: str) -> None:
+    from batchq.flow.mishaps import contained
+
     def run(self: Any, *args: Any, **kwargs: Any) -> None:
-        step(self.app, *args, **kwargs)
+        with contained(step.__name__):
+            step(self.app, *args, **kwargs)
 
     base: Any = app.Task
 

@@ -1,4 +1,4 @@
-"""The dead: tasks and batches that killed their workers and wait for somebody to look at them."""
+"""The dead: tasks and batches that go no further by themselves, and wait for somebody to look."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ __all__ = ["Dead", "dead", "retry"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dead:
-    """A task that has failed with `WorkersKilled`, or a batch whose steps killed their workers.
+    """A task that has failed with `WorkersKilled`, or a batch that is set aside: its steps killed
+    their workers, or failed, or most rows of its files are of no use.
 
     ``id`` is the task's or the batch's own, and what `retry` takes. ``name`` is the task's name or
     the batch's lane.
@@ -55,8 +56,11 @@ def dead(app: Any) -> list[Dead]:
     return sorted([*tasks, *batches], key=lambda one: one.at, reverse=True)
 
 
-def retry(app: Any, name: str) -> bool:
+def retry(app: Any, name: str, *, ask_again: bool = False) -> bool:
     """Try a dead task (by its id) or a batch again; False where nothing dead has that id.
+
+    Of a batch the files are read again, and nothing is paid for. With ``ask_again`` what they do
+    not say is given up, and goes into the next batch.
 
     A task is sent as it came, and has the answers it had. Its ``AsyncResult`` says BATCHED until it
     ends again. What Celery did at its failure stays done: its errbacks have run, and a chord it was
@@ -73,7 +77,7 @@ def retry(app: Any, name: str) -> bool:
         if result.state in READY_STATES:
             # First: what Celery holds for final is not sent again by rescue, but forgotten.
             app.backend.store_result(name, None, BATCHED)
-    kind = journal.revive(name)
+    kind = journal.revive(name, ask_again=ask_again)
     if kind == "task":
         resume(app, [name])
     elif kind == "batch":

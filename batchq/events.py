@@ -151,20 +151,28 @@ _WHY_FAILED: Mapping[Reason, str] = {
 class PromptDead(Event):
     """A task killed its worker ``kills`` times in a row and has failed, or a batch whose steps did
     is set aside: one of ``task_id`` and ``batch`` is empty. ``name`` is the task's or the lane's.
+
+    Where it is for another ``reason``, ``kills`` is 0.
     """
 
     task_id: str = ""
     batch: str = ""
     name: str
     kills: int
+    reason: str = ""
 
     def __str__(self) -> str:
+        retry = f"batchq.retry(app, {self.task_id or self.batch!r}) tries it again"
+        if self.reason:
+            whose = f"task {self.name} [{self.task_id}]"
+            if self.batch:
+                whose = f"batch {self.batch} of lane {self.name}"
+            return f"{whose} is {self.reason}; {retry}"
         if self.task_id:
             what = f"task {self.name} [{self.task_id}] killed its worker"
         else:
             what = f"steps on batch {self.batch} of lane {self.name} killed their worker"
-        retry = self.task_id or self.batch
-        return f"{what} {self.kills} times in a row; batchq.retry(app, {retry!r}) tries it again"
+        return f"{what} {self.kills} times in a row; {retry}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

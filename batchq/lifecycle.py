@@ -39,6 +39,7 @@ __all__ = [
     "cost_under_way",
     "files_missing",
     "is_due",
+    "is_of_use",
     "is_over",
     "is_stuck",
     "late_by",
@@ -52,6 +53,7 @@ __all__ = [
     "search_is_due",
     "split_budget",
     "tokens_allowed",
+    "too_few_usable",
     "verdict_on_row",
     "why_failed",
     "why_stuck",
@@ -481,6 +483,28 @@ _STATUS_OF = {
     # A gateway's codes are statuses.
     **{str(status): status for status in range(400, 600)},
 }
+
+
+def is_of_use(row: Row) -> bool:
+    """True where a row says what became of its prompt: an answer, an error, or why it did not run.
+
+    What is run and answered with something that is none is as good as lost, and paid for.
+    """
+    if row.status_code is None:
+        return row.error_code is not None or row.error_message is not None
+    return row.status_code >= 400 or _is_object(row.body)
+
+
+def too_few_usable(unusable: int, *, lines: int) -> bool:
+    """True where so many rows of a batch are of no use that the fault is not in the rows.
+
+    More than half of what was asked: whatever spoils them spoils those that are asked again, and
+    they are paid for. One row alone says nothing about the others; asked again it costs little.
+    """
+    return unusable >= _SEVERAL and 2 * unusable > lines
+
+
+_SEVERAL = 2
 
 
 def _is_object(body: object) -> bool:

@@ -31,7 +31,7 @@ ACTIONS = {
     "trace": "spans of OpenTelemetry",
     "measure": "metrics for Prometheus",
     "show": "the pages in Flower",
-    "set-aside": "a batch whose steps killed their workers",
+    "set-aside": "a batch whose steps died or failed, or whose rows are of no use",
     "leave-out": "somebody else's rubbish in Redis or in a message",
     "renew": "the lease of a run or a step",
     "prolong": "what Celery keeps of a waiting task",

@@ -58,7 +58,7 @@ METRICS: Mapping[str, Metric] = {
             "overdue_tasks", "Waiting tasks that have waited longer than the settings allow for"
         ),
         _gauge("long_runs", "Bodies that have run for longer than batchq_long_run"),
-        _gauge("dead", "Tasks and batches that killed their workers and wait for a retry", "kind"),
+        _gauge("dead", "Tasks and batches that are set aside and wait for a retry", "kind"),
         _gauge("beat_seen_timestamp_seconds", "When beat sent its last tick; 0 where it never did"),
         _gauge("stand_in", "1 while a worker sends the ticks of a beat that is away"),
         _counter("captured", "Prompts that were captured"),

@@ -35,6 +35,7 @@ from batchq.events import (
     Reason,
     TasksRescued,
 )
+from batchq.flow.mishaps import StepFailed, is_passing, reason_of
 from batchq.flow.steps import apart
 from batchq.journal import KILLS, BatchRecord, Journal, LaneRecord, journal_of
 from batchq.lifecycle import (
@@ -66,6 +67,7 @@ __all__ = [
     "tell_not_taken",
     "tell_rescued",
     "tell_sealed",
+    "tell_set_aside",
     "tell_submitted",
     "tell_throttled",
     "tell_woken",
@@ -211,20 +213,50 @@ def batch_lease(app: Celery[Any], batch_id: str) -> Generator[Lease | None]:
     """`Journal.batch_lease`; that a batch is set aside by it, or was a moment ago, is told once."""
     with journal_of(app).batch_lease(batch_id) as lease:
         if lease is None:
-            _tell_set_aside(app, batch_id)
-        yield lease
+            tell_set_aside(app, batch_id)
+        try:
+            yield lease
+        except Exception as error:
+            if lease is None or is_passing(error):
+                raise
+            _count_failure(app, batch_id, lease, error)
+            raise StepFailed(batch_id, reason_of(error)) from error
+
+
+def _count_failure(app: Celery[Any], batch_id: str, lease: Lease, error: Exception) -> None:
+    """A step on a batch has raised what it would raise again."""
+    reason = f"{KILLS} steps on it failed, the last one with {reason_of(error)}"
+    word, times = journal_of(app).set_aside(
+        batch_id, lease, reason, code="step_failed", after=KILLS
+    )
+    logger.error(
+        "a step on batch %s failed, %s (%s)",
+        *(batch_id, _AFTER_A_FAILURE[word], reason_of(error)),
+        exc_info=error if times <= 1 else None,
+        extra={"action": "set-aside", "batch": batch_id},
+    )
+    if word == "DEAD":
+        tell_set_aside(app, batch_id)
+
+
+_AFTER_A_FAILURE = {
+    "FAILED": "and rescue sends it again; everything else goes on",
+    "DEAD": f"as did the {KILLS - 1} before it: the batch is set aside until somebody retries it",
+    "LOST": "and another has its lease by now",
+}
 
 
 @_stops_nothing
-def _tell_set_aside(app: Celery[Any], batch_id: str) -> None:
+def tell_set_aside(app: Celery[Any], batch_id: str) -> None:
     journal = journal_of(app)
     batch = journal.batch(batch_id)
     if batch is None or not batch.dead_at:
         return
     what, keep = f"dead:{batch_id}:{batch.dead_at}", settings(app).keep_journal
     if journal.first_told(what, for_=keep):
-        name = batch.lane.name
-        tell(app, PromptDead(at=_time(batch.dead_at), batch=batch_id, name=name, kills=KILLS))
+        at, name = _time(batch.dead_at), batch.lane.name
+        kills, reason = (0, batch.note) if batch.aside else (KILLS, "")
+        tell(app, PromptDead(at=at, batch=batch_id, name=name, kills=kills, reason=reason))
 
 
 @_stops_nothing

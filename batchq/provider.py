@@ -359,7 +359,11 @@ _providers: dict[tuple[int, str, str], Provider] = {}
 
 def provider_for(settings: Settings, name: str) -> Provider:
     """This process's Provider of the account `name`."""
-    account = settings.accounts[name]
+    account = settings.accounts.get(name)
+    if account is None:
+        raise ConfigurationError(
+            "batchq_accounts", None, f"there is no account {name!r} any more, which is in use"
+        )
     identity = (os.getpid(), name, account.model_dump_json())
     if identity not in _providers:
         _providers[identity] = Provider(name, account)

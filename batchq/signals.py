@@ -48,7 +48,7 @@ batch_failed = _signal("batch_failed")
 """A batch ended otherwise: `BatchFailed`. Of each batch that was submitted, one of both is sent."""
 
 prompt_dead = _signal("prompt_dead")
-"""A task killed its workers, or steps on a batch did: `PromptDead`."""
+"""A task killed its workers, or a batch is set aside: `PromptDead`."""
 
 limit_reached = _signal("limit_reached")
 """The provider takes no more for now: `LimitReached`."""

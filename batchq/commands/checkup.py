@@ -441,8 +441,8 @@ def _tasks(seen: Seen) -> Iterator[Told]:
         )
         yield "warning", what, "look what it waits for, or give it a time limit; the log names it"
     if seen.status.dead:
-        what = f"dead are {seen.status.dead:,} tasks or batches, which killed their workers"
-        yield "warning", what, "`dead` lists them, `retry` tries them again"
+        what = f"dead are {seen.status.dead:,} tasks or batches: set aside until somebody looks"
+        yield "warning", what, "`dead` says why, `retry` tries them again"
 
 
 _RULES: tuple[tuple[str, str, Callable[[Seen], Iterator[Told]]], ...] = (

@@ -1,4 +1,4 @@
-"""`dead`: what killed its workers."""
+"""`dead`: what killed its workers, or was set aside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["dead"]
 
 @command()
 def dead(to: Terminal) -> Exit:
-    """What killed its workers three times in a row.
+    """What killed its workers, or failed, three times in a row, or brought rows of no use.
 
     Tasks and batches, newest first. Ends with 1 where there are any. `retry` tries them again.
     """

@@ -1,4 +1,4 @@
-"""`retry`: try again what killed its workers."""
+"""`retry`: try again what killed its workers, or was set aside."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ __all__ = ["retry"]
 @command()
 @click.argument("ids", metavar="ID…", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All that `dead` lists.")
-def retry(to: Terminal, ids: tuple[str, ...], *, everything: bool) -> Exit:
+@click.option(
+    "--ask-again",
+    is_flag=True,
+    help="Give up what a batch's files do not say: its prompts are asked, and paid for, again.",
+)
+def retry(to: Terminal, ids: tuple[str, ...], *, everything: bool, ask_again: bool) -> Exit:
     """Try dead tasks or batches again.
 
-    Ends with 1 where an ID is not dead. A task is sent as it came, and has the answers it had.
+    Ends with 1 where an ID is not dead. A task is sent as it came, and has the answers it had. The
+    files of a batch are read again; nothing is paid for again without --ask-again.
     """
     if everything == bool(ids):
         raise click.UsageError("name what to retry, or give --all")
@@ -25,7 +31,7 @@ def retry(to: Terminal, ids: tuple[str, ...], *, everything: bool) -> Exit:
     retried: dict[str, bool] = {}
     with to.progress(len(wanted), "retry") as done:
         for name in wanted:
-            retried[name] = operate.retry(to.app, name)
+            retried[name] = operate.retry(to.app, name, ask_again=ask_again)
             done(1)
     _tell(to, retried)
     # Of --all, another may have been faster.

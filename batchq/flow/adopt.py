@@ -28,7 +28,7 @@ from batchq.errors import (
     ProviderUnauthorized,
 )
 from batchq.flow.resume import resume
-from batchq.flow.steps import Next, wake
+from batchq.flow.steps import Next, apart, wake
 from batchq.journal import Epoch, Journal, Search, chunks, journal_of
 from batchq.lifecycle import is_over, search_is_due
 from batchq.prompt import Lane, Prompt, fingerprint
@@ -47,6 +47,7 @@ EPOCH, INSTALLATION = "batchq_epoch", "batchq_installation"
 """The metadata that say whose a batch is: of which journal, and of which installation."""
 
 _LINES = 500
+_NOT_THE_BATCH_S = (ProviderError, ConfigurationError)
 
 
 def epoch_of(app: Celery[Any]) -> Epoch:
@@ -98,7 +99,8 @@ def _look_through(app: Celery[Any], account: str, epoch: Epoch, of: str) -> bool
             provider = provider_for(config, account)
             for batch in provider.batches(since=_back(journal, config.batch_deadline)):
                 if _is_ours(journal, config, epoch, batch):
-                    _compare(app, account, provider, batch)
+                    with apart(f"batch {batch.batch_key}", raising=_NOT_THE_BATCH_S):
+                        _compare(app, account, provider, batch)
         except (ProviderThrottled, ProviderUnauthorized) as error:
             return _not_yet(account, error)
         except ProviderRefused as error:

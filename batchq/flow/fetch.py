@@ -25,10 +25,12 @@ from batchq.lifecycle import (
     NoRoom,
     after_failed_validation,
     files_missing,
+    is_of_use,
     limit_to_learn,
     never_ran,
     parts_to_ask,
     split_budget,
+    too_few_usable,
     verdict_on_row,
 )
 from batchq.points import point
@@ -88,6 +90,8 @@ class _Fetching:
     errors: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     unanswered: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     seen: Counter[str] = field(default_factory=Counter[str])
+    useful: set[str] = field(default_factory=set[str])
+    useless: set[str] = field(default_factory=set[str])
 
     @cached_property
     def bill(self) -> Bill:
@@ -123,6 +127,8 @@ class _Fetching:
         waiting = self._failed(batch) if refused else self._read(provider, batch)
         if waiting is not None:
             return waiting
+        if not refused and self._is_set_aside():
+            return None
         if not refused:
             # What an operator has stopped has not failed: it costs no attempt.
             self._ask_again(self._settle_errors(), use_attempt=not self.record.cancel_at)
@@ -168,6 +174,8 @@ class _Fetching:
                     *(self.record.id, error),
                     extra={"action": "fetch", **self._ids},
                 )
+        if self.record.ask_again:
+            return None
         if self.seen["unreadable"] and self.record.looks < _READINGS - 1:
             return self.later(f"{self.seen['unreadable']} lines of its files cannot be read")
         return None
@@ -191,6 +199,12 @@ class _Fetching:
             if row is None:
                 self.seen["unreadable" if line.strip() else "blank"] += 1
                 continue
+            if not is_of_use(row):
+                self.useless.add(row.custom_id)
+            elif self._is_ours(row.custom_id):
+                self.useful.add(row.custom_id)
+            else:
+                self.seen["strange"] += 1
             final, outcome = verdict_on_row(row)
             if not (outcome.succeeded and final):
                 self.bill.failed(row.custom_id, outcome)
@@ -215,6 +229,33 @@ class _Fetching:
         return custom_id in self.asked
 
     # What is left
+
+    def _is_set_aside(self) -> bool:
+        """Whether so much of the files is of no use that nothing of it is to be paid for again.
+
+        What they do answer is given out. Somebody decides what becomes of the rest.
+        """
+        left = self._left()
+        silent = sum(custom_id not in self.useful for custom_id in left)
+        counts = (len(self.useless - self.useful), self.seen["strange"], self.seen["unreadable"])
+        lost = min(silent, sum(counts))
+        if self.record.ask_again or not too_few_usable(lost, lines=self.record.lines):
+            return False
+        self._settle_errors()
+        why = (
+            f"{sum(counts)} rows of its files are of no use ({counts[0]} with neither an answer "
+            f"nor an error, {counts[1]} with the custom_id of another, {counts[2]} with none or "
+            f"unreadable), and {silent} of its {self.record.lines} prompts have no other"
+        )
+        word, _ = self.journal.set_aside(self.record.id, self.lease, why, code="rows_unusable")
+        logger.error(
+            "batch %s is set aside, so that nothing of it is paid for again: %s",
+            *(self.record.id, why),
+            extra={"action": "set-aside", **self._ids},
+        )
+        if word == "DEAD":
+            notices.tell_set_aside(self.app, self.record.id)
+        return True
 
     def _settle_errors(self) -> list[str]:
         """Give out the errors that no success overruled; returns the prompts without an outcome."""

@@ -153,8 +153,10 @@ def _wake(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
 
 def _give_up(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
     """Give the prompts of a batch that was set aside an error, so that none waits for ever."""
-    message = "The batch of this request was set aside: its steps killed their workers."
-    outcome = Outcome.error(503, code="workers_killed", message=message)
+    # Not the note: what it repeats is for who looks after the batch.
+    code = record.aside or "workers_killed"
+    message = f"The batch of this request was set aside: {_ASIDE.get(code, code)}."
+    outcome = Outcome.error(503, code=code, message=message)
     left = journal.left_in(record.id)
     for custom_ids in chunks(left):
         lost = [(custom_id, outcome) for custom_id in custom_ids]
@@ -175,6 +177,11 @@ def _give_up(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
     )
 
 
+_ASIDE = {
+    "workers_killed": "its steps killed their workers",
+    "step_failed": "its steps failed",
+    "rows_unusable": "most rows of its files are of no use",
+}
 _VERBS = {"sealed": "flush", "uploaded": "flush", "submitted": "poll"}
 
 

@@ -12,9 +12,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import redis
+from celery.exceptions import SoftTimeLimitExceeded
 
 from batchq.errors import BatchqError
-from batchq.journal import is_full, is_rubbish, journal_of
+from batchq.flow.mishaps import StepFailed, is_passing
+from batchq.journal import is_full, journal_of
 from batchq.points import point
 from batchq.seams import delays_whole_seconds
 
@@ -64,24 +66,30 @@ _RUBBISH = (
     *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError),
     *(zlib.error, BatchqError, redis.ResponseError),
 )
+_ENDS_THE_STEP = (SoftTimeLimitExceeded, MemoryError)
 
 
 @contextmanager
-def apart(what: str, **ids: str) -> Generator[None]:
-    """One item of many: where what is written of it is rubbish, it is logged, and the others go on.
+def apart(what: str, *, raising: tuple[type[Exception], ...] = (), **ids: str) -> Generator[None]:
+    """One item of many: whatever is wrong with it is logged, and the others go on.
 
     So it is where Redis has no memory for it. A Redis or a broker that is away concerns all of
-    them, and is raised. ``ids`` go into the log with it.
+    them, and is raised; so is what is in ``raising``. ``ids`` go into the log with it.
     """
     try:
         yield
-    except _RUBBISH as error:
-        if isinstance(error, redis.ResponseError) and not (is_rubbish(error) or is_full(error)):
+    except StepFailed:
+        return  # It is in the log.
+    except Exception as error:
+        known = isinstance(error, _RUBBISH)
+        ours = isinstance(error, BatchqError) or is_full(error)
+        if isinstance(error, (*_ENDS_THE_STEP, *raising)) or (is_passing(error) and not ours):
             raise
         # The class of an error only, unless it is ours: words may repeat what was found there.
         words = f": {error}" if isinstance(error, BatchqError) else ""
         logger.error(  # noqa: TRY400 likewise
             "%s is left out (%s%s)",
             *(what, type(error).__name__, words),
+            exc_info=None if known else error,
             extra={"action": "leave-out", **ids},
         )

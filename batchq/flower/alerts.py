@@ -35,9 +35,9 @@ def alerts(snapshot: Snapshot, *, tick: timedelta) -> list[Alert]:
 def _dead(snapshot: Snapshot) -> Iterator[Alert]:
     dead = snapshot.status.dead
     if dead:
-        words = f"{dead:,} tasks or batches have killed workers and wait for somebody to look."
+        words = f"{dead:,} tasks or batches are set aside and wait for somebody to look."
         if dead == 1:
-            words = "A task or batch has killed its workers and waits for somebody to look."
+            words = "A task or batch is set aside and waits for somebody to look."
         yield Alert(level="danger", words=words, anchor="batchq-dead")
 
 

@@ -308,6 +308,18 @@ class Batches(Returns, Tallies):
             point("batch.leased")
             yield lease
 
+    def set_aside(
+        self, batch_id: str, lease: Lease, why: str, *, code: str, after: int = 1
+    ) -> tuple[str, int]:
+        """A step could not do its work; after so many in a row the batch is set aside.
+
+        Returns FAILED, DEAD or LOST, and how many there were by now. The lease is given up.
+        """
+        keys = [lease.key, self._batch(batch_id)[0], self.key("batches")]
+        patience = milliseconds(self._config.batch_deadline)
+        word, times = self._run("aside", keys, [lease.token, batch_id, after, patience, why, code])
+        return word.decode(), times
+
     def begin(self, batch_id: str) -> Lease | None:
         """Take the lease of a step on a batch, as `batch_lease` does; the caller gives it up."""
         lease = Lease(self.key("lease", "batch", batch_id), secrets.token_hex(8))
@@ -318,5 +330,9 @@ class Batches(Returns, Tallies):
         word = self._word("begin", keys, args)
         if word == "DEAD":
             ids = {"batch": batch_id}
-            logger.error("batch %s is %s", batch_id, why, extra={"action": "set-aside", **ids})
+            logger.error(
+                "batch %s is set aside until somebody retries it; `dead` says why",
+                batch_id,
+                extra={"action": "set-aside", **ids},
+            )
         return lease if word == "BEGUN" else None

@@ -29,7 +29,7 @@ from batchq.prompt import Lane, Outcome, pack, unpack
 __all__ = ["Books"]
 
 _SCRIPTS = (
-    "advance adopt answer begin bury cancel capture claim close drop epoch event keep note "
+    "advance adopt answer aside begin bury cancel capture claim close drop epoch event keep note "
     "release renew requeue reuse revive revoke seal sent settle spare split tell unclaim wake"
 ).split()
 

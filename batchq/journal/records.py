@@ -169,7 +169,8 @@ class BatchRecord:
     ``estimated`` rows at a guess and ``unpriced`` ones at nothing.
 
     ``cancel_at`` is when an operator asked for its end, ``told_at`` when somebody last said that
-    its next step is due now.
+    its next step is due now. ``aside`` is the code of why it was set aside, where its steps did not
+    kill their workers, and ``ask_again`` says that an operator has given up what its files hold.
     """
 
     id: str
@@ -201,6 +202,8 @@ class BatchRecord:
     note: str = ""
     crashes: int = 0
     dead_at: int = 0
+    aside: str = ""
+    ask_again: int = 0
     origin: str = ""
     budget: int = 0
     adopted: int = 0

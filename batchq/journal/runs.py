@@ -160,15 +160,19 @@ class Runs(Books):
         )
         return [(member.decode(errors="replace"), int(score)) for member, score in found]
 
-    def revive(self, name: str) -> Literal["task", "batch"] | None:
-        """Let a dead task, or a batch that is set aside, be tried again; returns which it was."""
+    def revive(self, name: str, *, ask_again: bool = False) -> Literal["task", "batch"] | None:
+        """Let a dead task, or a batch that is set aside, be tried again; returns which it was.
+
+        With ``ask_again``, what the batch's files do not say counts as not answered.
+        """
         kinds: list[tuple[Literal["task", "batch"], str, str]] = [
             ("task", self._task(name), self.key("dead")),
             ("batch", self._batch(name)[0], self.key("batches")),
         ]
         for kind, key, index in kinds:
             keys = [key, index, self.key("resuming")]
-            if self._word("revive", keys, [name, kind, self._keep_journal]) == "REVIVED":
+            args = [name, kind, self._keep_journal, int(ask_again)]
+            if self._word("revive", keys, args) == "REVIVED":
                 return kind
         return None
 

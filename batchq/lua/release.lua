@@ -2,9 +2,16 @@
 -- KEYS: 1 lease, 2 batch hash, where it is the lease of a batch
 -- ARGV: 1 token
 -- Returns: RELEASED or LOST
-if KEYS[2] and redis.call("HGET", KEYS[2], "step") == ARGV[1] then
-  -- The step has ended in order, whatever came of it.
-  redis.call("HDEL", KEYS[2], "step", "crashes")
+if KEYS[2] then
+  local known = redis.call("HMGET", KEYS[2], "step", "state", "create_intent_at")
+  if known[1] == ARGV[1] then
+    -- The step has ended in order, whatever came of it. Only while a batch is looked for that may
+    -- have been created, nothing has got on: the next to die or to fail is the next in a row.
+    redis.call("HDEL", KEYS[2], "step")
+    if known[2] ~= "uploaded" or (tonumber(known[3]) or 0) == 0 then
+      redis.call("HDEL", KEYS[2], "crashes")
+    end
+  end
 end
 if redis.call("GET", KEYS[1]) ~= ARGV[1] then
   return "LOST"

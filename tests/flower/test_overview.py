@@ -310,7 +310,7 @@ def test_where_all_is_well_nothing_is_said() -> None:
         ({"beat_seen": timedelta(minutes=1)}, "danger", "away, and no worker"),
         ({"beat_seen": None, "stands_in": "w1@here"}, "warning", "w1@here stands in"),
         ({"overdue": 2}, "warning", "2 tasks have waited longer"),
-        ({"dead": 1}, "danger", "A task or batch has killed"),
+        ({"dead": 1}, "danger", "A task or batch is set aside"),
         ({"dead": 1200}, "danger", "1,200 tasks or batches"),
     ],
 )

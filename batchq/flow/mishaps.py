@@ -1,0 +1,70 @@
+"""What a step raises: whose fault that is, and what is said of it.
+
+A Redis, a broker or a disk that is away is nobody's fault, and passes. Anything else is about the
+one batch or task that the step was at, and would be raised at each try.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import redis
+from kombu.exceptions import OperationalError
+
+from batchq.errors import BatchqError, ConfigurationError, KeyMissing, ProviderError
+from batchq.journal import is_rubbish
+
+__all__ = ["StepFailed", "contained", "is_passing", "reason_of"]
+
+logger = logging.getLogger("batchq.steps")
+
+_LONGEST = 200
+
+
+class StepFailed(BatchqError):
+    """A step on a batch has raised an error of its own (the cause of this one). It was counted and
+    is in the log; another step is sent, or the batch is set aside.
+    """
+
+    def __init__(self, batch: str, reason: str) -> None:
+        super().__init__(batch, reason)
+        self.batch = batch
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"a step on batch {self.batch} has failed: {self.reason}"
+
+
+def is_passing(error: Exception) -> bool:
+    """True where the world around a step is to blame, and not what the step was at."""
+    if isinstance(error, redis.RedisError):
+        return not is_rubbish(error) and not isinstance(error, redis.DataError)
+    return isinstance(
+        error, OSError | OperationalError | ProviderError | ConfigurationError | KeyMissing
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """The type of an error and its words, in one line that may be written anywhere."""
+    words = " ".join(str(error).split()).encode(errors="replace").decode()
+    kind = type(error).__name__
+    return f"{kind}: {words}"[:_LONGEST] if words else kind
+
+
+@contextmanager
+def contained(verb: str) -> Generator[None]:
+    """One step, as a worker takes it: what passes is one line in its log, and no traceback."""
+    try:
+        yield
+    except StepFailed:
+        return
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        logger.warning(
+            "the step %s is put off, and nothing is lost by it: %s",
+            *(verb, reason_of(error)),
+            extra={"action": verb},
+        )
