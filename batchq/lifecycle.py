@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchq.prompt import Outcome
 from batchq.usage import mapping
+from batchq.wordings import error_in_words, status_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -451,6 +452,8 @@ def verdict_on_row(row: Row) -> tuple[bool, Outcome]:
     failure of the server; and what never ran.
     """
     status = row.status_code
+    if (status is None or status >= 500) and (refused := _refusal_in(row)) is not None:
+        return refused.status_code not in _ASKED_AGAIN, refused
     if status is None or row.body is None:
         return False, never_ran(row.error_code, row.error_message)
     if 200 <= status < 300:
@@ -491,7 +494,7 @@ def is_of_use(row: Row) -> bool:
     What is run and answered with something that is none is as good as lost, and paid for.
     """
     if row.status_code is None:
-        return row.error_code is not None or row.error_message is not None
+        return any((row.error_code, row.error_type, row.error_message))
     return row.status_code >= 400 or _is_object(row.body)
 
 
@@ -522,6 +525,23 @@ def _status_of_error(body: Mapping[str, Any]) -> int | None:
     told = mapping(error)
     words = (str(told.get(name)) for name in ("code", "type"))
     return next((_STATUS_OF[word] for word in words if word in _STATUS_OF), 500)
+
+
+def _refusal_in(row: Row) -> Outcome | None:
+    """The error with which another server has refused a prompt, where a row tells it by its code or
+    in words: "Error code: 400 - …", without a status or under that of a failure.
+    """
+    words = row.error_message or ""
+    codes = [code for code in (row.error_code, row.error_type) if code in _STATUS_OF]
+    status = _STATUS_OF[codes[0]] if codes else status_in_words(words)
+    if status is None or status >= 500:
+        return None
+    quoted = error_in_words(words)
+    code, message, param = (
+        known if isinstance(known := quoted.get(name), str) else None
+        for name in ("code", "message", "param")
+    )
+    return Outcome.error(status, code=code or row.error_code, message=message or words, param=param)
 
 
 def never_ran(code: str | None, message: str | None) -> Outcome:

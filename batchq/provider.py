@@ -113,6 +113,7 @@ class Row:
     request_id: str | None = None
     error_code: str | None = None
     error_message: str | None = None
+    error_type: str | None = None
 
 
 class Provider:
@@ -359,11 +360,7 @@ _providers: dict[tuple[int, str, str], Provider] = {}
 
 def provider_for(settings: Settings, name: str) -> Provider:
     """This process's Provider of the account `name`."""
-    account = settings.accounts.get(name)
-    if account is None:
-        raise ConfigurationError(
-            "batchq_accounts", None, f"there is no account {name!r} any more, which is in use"
-        )
+    account = settings.accounts[name]
     identity = (os.getpid(), name, account.model_dump_json())
     if identity not in _providers:
         _providers[identity] = Provider(name, account)
@@ -439,7 +436,7 @@ def _refusal(name: str, call: str, error: APIStatusError, key: str) -> ProviderE
 def _told(error: APIStatusError) -> str:
     """The provider's own sentence, without the SDK's rendering of the whole body."""
     told = _text(_object(error.body).get("message"))
-    return told or str(error.body or error.message)[:500]
+    return told or _sound(str(error.body or error.message)[:500])
 
 
 def _retry_after(error: APIStatusError) -> float | None:
@@ -455,7 +452,7 @@ def _retry_after(error: APIStatusError) -> float | None:
 def _reason(error: Exception, key: str) -> str:
     # The SDK says "Connection error."; what happened is in the cause.
     cause = error.__cause__ or error
-    return f"{type(cause).__name__}: {str(cause) or str(error)}".replace(key, "…")[:500]
+    return _sound(f"{type(cause).__name__}: {str(cause) or str(error)}".replace(key, "…")[:500])
 
 
 # What providers answer
@@ -464,16 +461,17 @@ def _reason(error: Exception, key: str) -> str:
 def _batch(answer: Json) -> ProviderBatch:
     counts = _object(answer.get("request_counts"))
     total, completed, failed = (
-        _whole(counts.get(name)) or 0 for name in ("total", "completed", "failed")
+        min(max(_whole(counts.get(name)) or 0, 0), _MOST)
+        for name in ("total", "completed", "failed")
     )
-    status = str(answer.get("status") or "unknown").lower()
+    status = (_text(answer.get("status")) or "unknown").strip().lower()[:_LONGEST_WORD]
     status = _STATUS_WORDS.get(status, status)
     files = [_text(answer.get(f"{kind}_file_id")) for kind in ("output", "error")]
     if status not in STATUSES and any(files) and 0 < total == completed + failed:
         # Whatever the word: every line has been run, and there is a file to read.
         status = "completed"
     return ProviderBatch(
-        id=answer["id"],
+        id=_text(answer["id"]) or "",
         status=status,
         input_file_id=_text(answer.get("input_file_id")),
         output_file_id=files[0],
@@ -486,9 +484,26 @@ def _batch(answer: Json) -> ProviderBatch:
         errors=_errors(answer.get("errors")),
         usage=_object(answer.get("usage")) or None,
         model=_text(answer.get("model")),
-        metadata={name: str(value) for name, value in _object(answer.get("metadata")).items()},
-        object={**answer, "errors": _without_sentences(answer.get("errors"))},
+        metadata={
+            _sound(name): _sound(str(value))
+            for name, value in _object(answer.get("metadata")).items()
+        },
+        object=_shown({**answer, "errors": _without_sentences(answer.get("errors"))}),
     )
+
+
+_MOST = 2**53
+"""More lines than that nobody has: a number that Redis can hold, whatever a provider writes."""
+_LONGEST_WORD = 64
+
+
+def _shown(answer: Json) -> Json:
+    """What is kept to be looked at, if it can be written at all."""
+    try:
+        json.dumps(answer)
+    except (RecursionError, ValueError):
+        return {}
+    return answer
 
 
 _STATUS_WORDS = {
@@ -515,7 +530,7 @@ def _errors(given: object) -> tuple[BatchErrorLine, ...]:
     return tuple(
         BatchErrorLine(
             code=_text(line.get("code")),
-            message=str(line.get("message") or ""),
+            message=_sound(str(line.get("message") or "")),
             param=_text(line.get("param")),
             line=_whole(line.get("line")),
         )
@@ -533,16 +548,26 @@ def parse_row(line: bytes) -> Row | None:
     if custom_id is None:
         return None
     response = _object(row.get("response"))
+    status, body = _status(response), _body(response.get("body"))
     error: object = row.get("error")
+    if not error and (status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR):
+        # What went wrong may be told where an error of the prompt itself would be.
+        error = _object(body).get("error") or _text(body)
     details = _object(error)
     return Row(
         custom_id=custom_id,
-        status_code=_status(response),
-        body=_body(response.get("body")),
+        status_code=status,
+        body=body,
         request_id=_header(response.get("request_id")),
-        error_code=_text(details.get("code")),
+        error_code=_code(details.get("code")),
         error_message=_text(details.get("message")) or _text(error),
+        error_type=_text(details.get("type")),
     )
+
+
+def _code(value: object) -> str | None:
+    """A code; one that is a status may come as a number."""
+    return _text(value) or (str(value) if _whole(value) in _STATUSES else None)
 
 
 def _status(response: Json) -> int | None:
@@ -599,7 +624,12 @@ def _objects(value: object) -> list[Json]:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return _sound(value) if isinstance(value, str) and value else None
+
+
+def _sound(text: str) -> str:
+    """A text that may be written anywhere: half an emoji cannot be, as UTF-8."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _whole(value: object) -> int | None:
@@ -612,8 +642,16 @@ def _whole(value: object) -> int | None:
 
 
 def _time(value: object) -> datetime | None:
+    """A moment, in seconds since 1970; some servers write milliseconds, or a date."""
     seconds = _whole(value)
     try:
-        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+        if seconds is None:
+            told = datetime.fromisoformat(value) if isinstance(value, str) else None
+            return told.replace(tzinfo=told.tzinfo or UTC) if told else None
+        return datetime.fromtimestamp(seconds if seconds < _IN_MS else seconds / 1000, UTC)
     except (OverflowError, ValueError, OSError):
         return None
+
+
+_IN_MS = 32_503_680_000
+"""The year 3000, in seconds: a later time is one in milliseconds."""

@@ -561,7 +561,7 @@ class TestRows:
             ({"custom_id": "a", "response": {"body": {"id": "c"}}}, Row("a", 200, {"id": "c"})),
             (
                 {"custom_id": "a", "response": {"body": {"error": {"code": "x"}}}},
-                Row("a", None, {"error": {"code": "x"}}),
+                Row("a", None, {"error": {"code": "x"}}, None, "x"),
             ),
             ({"custom_id": "a", "response": "text"}, Row("a", None, None)),
             ({"custom_id": "a"}, Row("a", None, None)),
