@@ -15,7 +15,7 @@ from batchq.codec import codec_of
 from batchq.config import behind, settings
 from batchq.errors import ConfigurationError
 from batchq.health import refusal, remember
-from batchq.seams import add_queue
+from batchq.seams import add_queue, unrouted
 from batchq.standin import StandIn
 
 if TYPE_CHECKING:
@@ -152,7 +152,9 @@ def _task(app: Any, step: Callable[..., None], queue: str) -> None:
                 setattr(cls, option, value)
 
         def apply_async(self, *args: Any, **options: Any) -> Any:
-            return base.apply_async(self, *args, **{"queue": queue} | options)
+            # Past the routes of the app: what they say of "*" is meant for its own tasks too.
+            sent = {"queue": queue, "router": unrouted(self.app)} | options
+            return base.apply_async(self, *args, **sent)
 
     run.__doc__ = step.__doc__
     app.task(
@@ -180,5 +182,13 @@ _OPTIONS: dict[str, Any] = {
     "soft_time_limit": _LONGEST_STEP.total_seconds(),
     "time_limit": _LONGEST_STEP.total_seconds() + 60,
     "rate_limit": None,
+    # A step that fails is not kept for later, and one that is killed comes again.
+    "acks_on_failure_or_timeout": True,
+    # What it did is in the journal, and what it did not is due again by itself.
+    "autoretry_for": (),
+    "store_errors_even_if_ignored": False,
+    "track_started": False,
+    # Where it goes, and for how long its message stands, is said at each call.
+    **dict.fromkeys(("exchange", "routing_key", "expires", "priority")),
 }
 """What holds for our steps, whatever the app says of its tasks."""

@@ -22,6 +22,7 @@ __all__ = [
     "ResultKeys",
     "active_apps",
     "add_queue",
+    "annotated",
     "as_current_task",
     "context_of",
     "current_request",
@@ -32,13 +33,16 @@ __all__ = [
     "is_empty",
     "listed",
     "pending_tasks",
+    "queue_of_task",
     "rank_state",
     "registered_tasks",
     "result_keys",
     "serializer_of",
     "store_errors_by",
+    "takes_remote_control",
     "task_from_function",
     "task_stack",
+    "unrouted",
     "without_connections",
 ]
 
@@ -48,10 +52,12 @@ UNREADABLE = (
 )
 """What Celery raises of a result that somebody else has written over."""
 
+_annotations: Any = importlib.import_module("celery.app.annotations")
 _state: Any = importlib.import_module("celery._state")
 _states: Any = importlib.import_module("celery.states")
 _task: Any = importlib.import_module("celery.app.task")
 _quorum: Any = importlib.import_module("celery.utils.quorum_queues")
+_routes: Any = importlib.import_module("celery.app.routes")
 _trace: Any = importlib.import_module("celery.app.trace")
 _ensure_serializable: Any = importlib.import_module(
     "celery.utils.serialization"
@@ -130,6 +136,33 @@ def add_queue(app: Any, name: str) -> None:
         told = queues._consume_from is not None
         add = queues.add if told else queues.select_add
         add(queues.new_missing(name))
+
+
+def annotated(task: Any) -> set[str]:
+    """The options of a task that the app's ``task_annotations`` have set."""
+    found = _annotations.resolve_all(task.app.annotations, task)
+    return {name for options in found for name in options}
+
+
+def queue_of_task(app: Any, task: Any) -> str:
+    """The queue that the app sends a task to; empty where that is decided for each call."""
+    own = getattr(task, "queue", None)
+    try:
+        route = app.amqp.router.route({"queue": own} if own else {}, task.name, task_type=task)
+    except Exception:  # noqa: BLE001 routes are the app's own code, and may want arguments
+        return ""
+    return "" if route.get("exchange") else str(route["queue"].name)
+
+
+def unrouted(app: Any) -> Any:
+    """A router that knows the app's queues, and none of its routes."""
+    return _routes.Router(queues=app.amqp.queues, app=app)
+
+
+def takes_remote_control(app: Any) -> bool:
+    """Whether the app's broker can send one message to all workers."""
+    with app.connection_for_write() as connection:
+        return bool(connection.supports_exchange_type("fanout"))
 
 
 def delays_whole_seconds(app: Any) -> bool:

@@ -64,6 +64,9 @@ FAULTS = {
     ("broker", "problem", "held for 20 s is delivered again"),
     ("broker", "problem", "accept_content has no json"),
     ("broker", "warning", "a task may run for 10 min"),
+    ("celery", "warning", "is cut off after 3 s (task_soft_time_limit)"),
+    ("celery", "warning", "may begin 10/m (task_annotations)"),
+    ("celery", "warning", "takes all that wait (worker_prefetch_multiplier)"),
     ("live", "problem", "task_always_eager is on"),
     ("times", "problem", "flushed by their size only"),
     ("times", "problem", "one batch may take 21 h"),
@@ -132,7 +135,7 @@ def test_a_set_up_that_is_well_is_let_through(stack: Stack) -> None:
     assert (told["problems"], told["warnings"], done.stderr) == (0, 0, "")
     assert {one["about"] for one in told["checks"] if one["level"] == "ok"} == {
         *("redis", "memory", "schedule", "beat", "workers", "provider", "results"),
-        *("broker", "live", "times", "secrets", "lanes", "budget", "tasks"),
+        *("broker", "celery", "live", "times", "secrets", "lanes", "budget", "tasks"),
     }
     # It is told to take nothing from there any more, as one that was started with --queues.
     stack.app("tests.apps.installed").control.cancel_consumer("batchq", reply=True)
@@ -257,7 +260,7 @@ def test_a_set_up_that_is_well_has_nothing_to_say() -> None:
 def test_what_nobody_has_looked_at_is_not_called_well() -> None:
     told = examine(seen(status=None, consumers=None, providers=None))
     assert {one.about for one in told} == {
-        *("schedule", "results", "broker", "live", "times", "secrets")
+        *("schedule", "results", "broker", "celery", "live", "times", "secrets")
     }
 
 

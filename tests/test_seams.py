@@ -302,3 +302,44 @@ def test_a_state_of_our_own_has_its_place_among_those_of_celery() -> None:
     seams.rank_state("BATCHED", after="REVOKED")
     order = sorted(("STARTED", "BATCHED", "REVOKED", "FAILURE", "SUCCESS"), key=states.precedence)
     assert order == ["SUCCESS", "FAILURE", "REVOKED", "BATCHED", "STARTED"]
+
+
+def nothing() -> None:
+    pass
+
+
+def test_what_annotations_set_of_a_task_is_known() -> None:
+    app = Celery("seams", set_as_current=False)
+    app.conf.task_annotations = [{"one": {"rate_limit": "1/m"}}, {"*": {"time_limit": 5}}]
+    tasks = [app.task(name=name, shared=False)(nothing) for name in ("one", "two")]
+    app.finalize()
+    one, two = (seams.annotated(task) for task in tasks)
+    assert (one, two) == ({"rate_limit", "time_limit"}, {"time_limit"})
+
+
+def test_the_queue_of_a_task_is_known_where_no_call_decides_it() -> None:
+    app = Celery("seams", set_as_current=False)
+    app.conf.task_routes = {"routed": "other", "by_key": {"exchange": "e", "routing_key": "k"}}
+    tasks = [app.task(name=name, shared=False)(nothing) for name in ("plain", "routed", "by_key")]
+    own = app.task(name="own", shared=False, queue="mine")(nothing)
+    app.finalize()
+    found = [seams.queue_of_task(app, task) for task in (*tasks, own)]
+    assert found == ["celery", "other", "", "mine"]
+    app.conf.task_routes = [lambda _name, args, *_, **__: args[0]]
+    app.amqp.flush_routes()
+    assert isinstance(seams.queue_of_task(app, own), str)
+
+
+def test_a_router_of_its_own_knows_no_routes() -> None:
+    app = Celery("seams", set_as_current=False)
+    app.conf.task_routes = {"*": "other"}
+    seams.add_queue(app, "ours")
+    assert seams.unrouted(app).route({"queue": "ours"}, "any")["queue"].name == "ours"
+    assert seams.unrouted(app).route({}, "any")["queue"].name == "celery"
+
+
+def test_some_brokers_reach_no_worker_by_name() -> None:
+    urls = {"redis://127.0.0.1:1/0": True, "amqp://127.0.0.1:1//": True, "memory://": True}
+    for url, takes in urls.items():
+        app = Celery("seams", set_as_current=False, broker=url)
+        assert seams.takes_remote_control(app) is takes, url

@@ -13,14 +13,16 @@ from kombu.exceptions import OperationalError
 
 from batchq.codec import codec_of
 from batchq.commands.checkup import Check, Look, Results, Seen, examine
+from batchq.commands.own_tasks import OwnTask
 from batchq.commands.terminal import Exit, Terminal, cell, command, many
 from batchq.config import PREFIX, Settings, settings, sources
 from batchq.errors import ConfigurationError, ProviderError, ProviderUnauthorized
 from batchq.events import span
 from batchq.journal import Journal, journal_of, ping
 from batchq.lifecycle import cost_under_way, is_stuck, ought_to_go
+from batchq.placement import is_batched
 from batchq.provider import provider_for
-from batchq.seams import result_keys
+from batchq.seams import annotated, queue_of_task, result_keys, takes_remote_control
 from batchq.status import Status, status
 
 __all__ = ["check"]
@@ -63,8 +65,9 @@ def check(to: Terminal, *, skip: tuple[str, ...], timeout: float, fail_on: str) 
         _give(to, None, [wrong])
         return Exit.PROBLEM
     to.app.finalize()
+    tasks_error = _import_tasks(to.app)
     steps = [step for name, step in _STEPS.items() if name not in skip]
-    seen = _at_rest(to.app, config)
+    seen = replace(_at_rest(to.app, config), tasks_error=tasks_error)
     with to.progress(len(steps), "check") as done:
         for step in steps:
             seen = step(to.app, seen, timeout)
@@ -80,16 +83,69 @@ def check(to: Terminal, *, skip: tuple[str, ...], timeout: float, fail_on: str) 
 # To look
 
 
+def _import_tasks(app: Any) -> str:
+    """Know what a worker knows. Says what went wrong: that is the app's own code."""
+    try:
+        app.loader.import_default_modules()
+    except Exception as error:  # noqa: BLE001 likewise
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
 def _at_rest(app: Any, config: Settings) -> Seen:
     """What can be seen without asking anybody."""
+    transport = app.connection_for_write().transport_cls
     return Seen(
         settings=config,
         conf=app.conf,
         schedule=app.conf.beat_schedule,
         results=_results(app),
-        broker=app.connection_for_write().transport_cls,
+        broker=transport,
+        batched=tuple(_own(app, task) for _, task in sorted(app.tasks.items()) if is_batched(task)),
+        not_asked=_not_asked(app, transport),
         key_error=_key_error(config),
     )
+
+
+def _own(app: Any, task: Any) -> OwnTask:
+    conf = app.conf
+    said_by = dict.fromkeys(annotated(task), "task_annotations")
+    for option, setting in _OF_ALL_TASKS.items():
+        own = getattr(task, option)
+        if own is None or (option not in said_by and own and own == conf[setting]):
+            said_by[option] = setting
+    return OwnTask(
+        name=task.name,
+        queue=queue_of_task(app, task),
+        soft_time_limit=_seconds(task.soft_time_limit or conf.task_soft_time_limit),
+        time_limit=_seconds(task.time_limit or conf.task_time_limit),
+        rate_limit=str(task.rate_limit or ""),
+        acks_late=bool(task.acks_late),
+        reject_on_worker_lost=bool(task.reject_on_worker_lost),
+        ignore_result=bool(task.ignore_result),
+        said_by=said_by,
+    )
+
+
+_OF_ALL_TASKS = {
+    "soft_time_limit": "task_soft_time_limit",
+    "time_limit": "task_time_limit",
+    "rate_limit": "task_default_rate_limit",
+    "ignore_result": "task_ignore_result",
+}
+"""Options of a task, and the settings that hold where it has none."""
+
+
+def _seconds(limit: Any) -> float:
+    return float(limit.total_seconds() if isinstance(limit, timedelta) else limit or 0)
+
+
+def _not_asked(app: Any, transport: str) -> str:
+    if not app.conf.worker_enable_remote_control:
+        return "worker_enable_remote_control is off"
+    if not takes_remote_control(app):
+        return f"the broker ({transport}) has no remote control"
+    return ""
 
 
 def _results(app: Any) -> Results | None:
@@ -138,6 +194,8 @@ def _stuck(journal: Journal, found: Status, config: Settings) -> tuple[str, ...]
 
 
 def _at_workers(app: Any, seen: Seen, timeout: float) -> Seen:
+    if seen.not_asked:
+        return seen
     try:
         told = app.control.inspect(timeout=timeout).active_queues()
     except (OperationalError, redis.RedisError, OSError) as error:

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from batchq.commands.own_tasks import (
+    OwnTask,
+    kept,
+    limits,
+    listened_to,
+    losses,
+    prefetched,
+    shared_queue,
+)
 from batchq.commands.terminal import many
 from batchq.events import span
 from batchq.flow.steps import LONGEST_COUNTDOWN
@@ -74,6 +83,11 @@ class Seen:
     results: Results | None
     broker: str
     """The kind of the broker: ``redis``, ``amqp`` and so on."""
+    batched: tuple[OwnTask, ...] = ()
+    tasks_error: str = ""
+    """Why the app's tasks could not be imported."""
+    not_asked: str = ""
+    """Why workers take no remote control."""
     key_error: str = ""
     """What is wrong with the keys of the encryption."""
     redis_error: str = ""
@@ -212,6 +226,11 @@ def _workers(seen: Seen) -> Iterator[Told]:
     if seen.workers_error:
         what = f"workers cannot be asked: {seen.workers_error}"
         yield "problem", what, "look at the broker"
+    elif seen.not_asked:
+        what = (
+            f"nobody can ask workers what they do: {seen.not_asked}; so no revoke is heard either"
+        )
+        yield "info", what, f"see to it that one of them consumes {queue!r}"
     elif seen.consumers is not None and not seen.consumers:
         do = "start celery worker on this app; one that is very busy may not answer in time"
         yield "problem", "no worker answers", do
@@ -220,6 +239,7 @@ def _workers(seen: Seen) -> Iterator[Told]:
     ):
         what = f"no worker consumes the queue {queue!r}: nothing is submitted or fetched"
         yield "problem", what, f"name it, as in celery worker --queues celery,{queue}"
+    yield from listened_to(seen)
 
 
 def _provider(seen: Seen) -> Iterator[Told]:
@@ -249,6 +269,7 @@ def _results(seen: Seen) -> Iterator[Told]:
         yield from _results_in_redis(seen.results, seen.settings)
     else:
         yield from _results_elsewhere(seen.results, seen.settings)
+    yield from kept(seen)
 
 
 def _results_in_redis(results: Results, config: Settings) -> Iterator[Told]:
@@ -314,6 +335,14 @@ def _broker(seen: Seen) -> Iterator[Told]:
             f"delivered again after {span(held)} (visibility_timeout)"
         )
         yield "warning", what, do
+
+
+def _own_tasks(seen: Seen) -> Iterator[Told]:
+    if seen.tasks_error:
+        what = f"the app's tasks cannot be imported: {seen.tasks_error}"
+        yield "problem", what, "mend that: a worker would not start either"
+    for rule in (limits, losses, shared_queue, prefetched):
+        yield from rule(seen)
 
 
 _HELD_FOR = {**dict.fromkeys(("redis", "rediss", "sentinel", "valkey"), 3_600), "sqs": 1_800}
@@ -454,6 +483,7 @@ _RULES: tuple[tuple[str, str, Callable[[Seen], Iterator[Told]]], ...] = (
     ("provider", "every account answers, and its clock agrees", _provider),
     ("results", "results and chords outlive the wait", _results),
     ("broker", "the broker holds messages for long enough", _broker),
+    ("celery", "nothing that the app sets holds up its batched tasks", _own_tasks),
     ("live", "batched tasks go into batches", _live),
     ("times", "the times of the settings fit together", _times),
     ("secrets", "keys are where they should be", _secrets),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from batchq import batched_llm_task
 from tests.apps.base import make_app
 
 app = make_app(
@@ -24,9 +25,20 @@ app = make_app(
     task_acks_late=True,
     task_time_limit=600,
     task_always_eager=True,
+    task_annotations={"*": {"rate_limit": "10/m"}},
+    task_soft_time_limit=3,
+    worker_prefetch_multiplier=0,
     accept_content=["pickle"],
     **({"batchq_key_prefix": prefix} if (prefix := os.environ.get("BROKEN_PREFIX")) else {}),
 )
+
+
+@app.task
+@batched_llm_task
+def ask(text: str) -> str:
+    return text
+
+
 app.finalize()
 # As a module does that sets it later than Batchq: its entries are gone.
 app.conf.beat_schedule = {}
