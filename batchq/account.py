@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import base64
 import difflib
-import hashlib
-import importlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from pydantic import BeforeValidator, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from batchq.errors import ConfigurationError, UnknownAccount
+from batchq.gateway import (
+    Headers,
+    check_certificate,
+    check_headers,
+    check_http_client,
+    check_path,
+    check_proxy,
+    headers_shown,
+    read_headers,
+)
+from batchq.keyring import KeyRing, fingerprint
+from batchq.matching import choose
+from batchq.sources import function_source, nothing_read, read, source
 from batchq.validation import Record, explain
 
 __all__ = ["BATCH_ENDPOINTS", "Account", "Accounts", "Limits", "fingerprint", "read_accounts"]
@@ -45,29 +62,24 @@ class Limits(Record):
     enqueued_tokens: PositiveInt | dict[str, PositiveInt] | None = None
 
 
-_SOURCES = (
-    'accepted is where the {what} comes from: "env:NAME", "file:/path" or '
-    '"call:package.module:function"; the {what} itself is not accepted here, so that it cannot '
-    "reach a log, a message or a page"
-)
-_SOURCE = re.compile(r"env:[A-Za-z_]\w*|file:/.+|call:[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 _OPENAI = "https://api.openai.com/v1"
 _WEBHOOK_SECRET = "env:OPENAI_WEBHOOK_SECRET"  # noqa: S105 where it is, and not what
 
 
 def _key_source(value: object) -> str:
-    return _source(value, "api_key", "key")
+    return source(value, "api_key", "key")
+
+
+def _token_source(value: object) -> str | None:
+    return None if value is None else source(value, "azure_ad_token", "token")
 
 
 def _secret_source(value: object) -> str:
-    return _source(value, "webhook_secret", "secret")
+    return source(value, "webhook_secret", "secret")
 
 
-def _source(value: object, setting: str, what: str) -> str:
-    if isinstance(value, str) and _SOURCE.fullmatch(value):
-        return value
-    # Not a ValueError: pydantic would keep the value, which may be a key, in its own error.
-    raise ConfigurationError(setting, None, _SOURCES.format(what=what))
+def _client_source(value: object) -> str | None:
+    return None if value is None else function_source(value, "client", "openai.OpenAI client")
 
 
 def _base_url(value: object) -> str:
@@ -94,10 +106,10 @@ def _provider(value: object) -> str | None:
 
 
 class Account(Record):
-    """One account at one provider: where it is, and where its key comes from.
+    """One account at one provider: where it is, how it says who it is, and which way it goes.
 
-    Left out, `base_url` and `api_key` follow the environment variables the SDK reads.
-    The key is read when it is needed and kept nowhere in here.
+    Left out, `base_url` and `api_key` follow the environment variables the SDK reads. Keys and
+    tokens are read when they are needed, and kept nowhere in here.
     """
 
     _what: ClassVar[str] = "setting of an account"
@@ -105,9 +117,18 @@ class Account(Record):
     kind: Literal["openai", "azure"] = "openai"
     base_url: Annotated[str, BeforeValidator(_base_url)] = ""
     api_key: Annotated[str, BeforeValidator(_key_source)] = ""
+    azure_ad_token: Annotated[str | None, BeforeValidator(_token_source)] = None
+    client: Annotated[str | None, BeforeValidator(_client_source)] = None
     api_version: str | None = None
     organization: str | None = None
     project: str | None = None
+    headers: Annotated[Headers, BeforeValidator(check_headers), PlainSerializer(headers_shown)] = (
+        Field(default_factory=dict[str, str], repr=False)
+    )
+    ca: Annotated[str | None, BeforeValidator(check_path)] = None
+    certificate: Annotated[tuple[str, ...] | None, BeforeValidator(check_certificate)] = None
+    proxy: Annotated[str | None, BeforeValidator(check_proxy)] = None
+    http_client: Annotated[str | None, BeforeValidator(check_http_client)] = None
     webhook_secret: Annotated[str, BeforeValidator(_secret_source)] = _WEBHOOK_SECRET
     limits: Limits = Limits()
     prices: Annotated[str | None, BeforeValidator(_provider)] = None
@@ -121,27 +142,59 @@ class Account(Record):
         azure = values.get("kind") == "azure"
         if values.get("base_url") is None:
             values["base_url"] = _azure_endpoint() if azure else _openai_endpoint()
-        if values.get("api_key") is None:
+        if all(values.get(way) is None for way in _WAYS):
             values["api_key"] = "env:AZURE_OPENAI_API_KEY" if azure else "env:OPENAI_API_KEY"
+        elif values.get("api_key") is None:
+            values.pop("api_key", None)
         if azure:
             values["base_url"] = _resource(values["base_url"])
             if values.get("api_version") is None:
                 values["api_version"] = os.environ.get("OPENAI_API_VERSION") or None
         return values
 
+    @model_validator(mode="after")
+    def _one_way(self) -> Account:
+        """Of two ways to say one thing nobody could tell which one counts."""
+        _only_one(self, _WAYS, "an account says in one way who it is")
+        _only_one(self, ("client", "http_client"), "the client has its own")
+        for way in ("ca", "certificate", "proxy"):
+            _only_one(self, ("client", way), "the client of the function has its own")
+            _only_one(self, ("http_client", way), "the http_client of the function has its own")
+        if self.azure_ad_token and self.kind != "azure":
+            raise ConfigurationError(
+                "azure_ad_token", None, 'it is for kind "azure"; elsewhere a token is an api_key'
+            )
+        return self
+
+    @property
+    def has_key(self) -> bool:
+        """False where the client of a function of the user's says by itself who it is."""
+        return self.client is None
+
+    @property
+    def key_source(self) -> str:
+        """Where its key, its token, or the client that has one comes from."""
+        return self.azure_ad_token or self.client or self.api_key
+
     def key(self) -> str:
-        """The key as it is now; keep it out of everything that is stored or shown."""
-        return _read(self.api_key, "api_key", "key")
+        """The key or token as it is now; keep it out of everything that is stored or shown."""
+        if self.azure_ad_token is not None:
+            return read(self.azure_ad_token, "azure_ad_token", "token")
+        return read(self.api_key, "api_key", "key")
+
+    def read_headers(self) -> dict[str, str]:
+        """What each of its requests carries now, by lower-case name; as secret as a key."""
+        return read_headers(self.headers)
 
     def webhook_secrets(self) -> list[str]:
         """The secrets that sign this account's webhooks, as they are now: while one is rotated,
         there are two. Keep them out of everything that is stored or shown.
         """
-        held = _read(self.webhook_secret, "webhook_secret", "secret")
+        held = read(self.webhook_secret, "webhook_secret", "secret")
         secrets = [secret for part in held.split(",") if (secret := part.strip())]
         if not all(map(_keeps_a_secret, secrets)):
             why = "what is there is none: one is cut off or mistyped"
-            raise _nothing_read(self.webhook_secret, "webhook_secret", "secret", why)
+            raise nothing_read(self.webhook_secret, "webhook_secret", "secret", why)
         return secrets
 
     def matches(self, url: str) -> bool:
@@ -171,6 +224,15 @@ class Account(Record):
         rest = parts.path.removeprefix(base.path)
         inside = parts.path.startswith(base.path) and rest[:1] in ("", "/")
         return rest.rstrip("/") if inside else None
+
+
+_WAYS = ("api_key", "azure_ad_token", "client")
+
+
+def _only_one(account: Account, fields: tuple[str, ...], why: str) -> None:
+    given = [name for name in fields if getattr(account, name)]
+    if len(given) > 1:
+        raise ConfigurationError(given[1], None, f"it cannot stand beside {given[0]}: {why}")
 
 
 def _openai_endpoint() -> str:
@@ -211,58 +273,12 @@ def _keeps_a_secret(secret: str) -> bool:
 _SHORTEST_SECRET = 16
 
 
-def _read(source: str, setting: str, what: str) -> str:
-    kind, _, where = source.partition(":")
-    try:
-        found: object = _READERS[kind](where, setting)
-    except (OSError, UnicodeDecodeError) as error:
-        raise _nothing_read(source, setting, what, type(error).__name__) from None
-    if not isinstance(found, str) or not found.strip():
-        raise _nothing_read(source, setting, what, "nothing there")
-    return found.strip()
-
-
-def _nothing_read(source: str, setting: str, what: str, why: str) -> ConfigurationError:
-    return ConfigurationError(setting, repr(source), f"no {what} can be read from it ({why})")
-
-
-def _read_environment(name: str, _setting: str) -> str | None:
-    return os.environ.get(name)
-
-
-def _read_file(path: str, _setting: str) -> str:
-    return Path(path).read_text(encoding="utf-8")
-
-
-def _read_call(target: str, setting: str) -> object:
-    module, _, function = target.partition(":")
-    try:
-        return getattr(importlib.import_module(module), function)()
-    except Exception as error:  # noqa: BLE001 a user's function raises what it likes
-        # The name of the error only: its text comes from a vault's client and may hold anything.
-        raise ConfigurationError(
-            setting, repr(f"call:{target}"), f"the call failed ({type(error).__name__})"
-        ) from None
-
-
-_READERS: Mapping[str, Any] = {
-    "env": _read_environment,
-    "file": _read_file,
-    "call": _read_call,
-}
-
-
-def fingerprint(key: str) -> str:
-    """Tells two keys apart without showing either."""
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
-
-
 class Accounts(Mapping[str, Account]):
     """The configured accounts by name, and the way from a captured call to its account."""
 
     def __init__(self, accounts: Mapping[str, Account]) -> None:
         self._accounts = dict(accounts)
-        self._seen: dict[str, str] = {}
+        self._ring = KeyRing()
 
     def __getitem__(self, name: str) -> Account:
         try:
@@ -293,43 +309,47 @@ class Accounts(Mapping[str, Account]):
         under = [(name, account) for name, account in self.items() if account.matches(url)]
         return sorted(under, key=lambda named: -len(named[1].base_url))
 
-    def match(self, url: str, key: str) -> tuple[str, Account]:
-        """The account a call to `url` with `key` belongs to.
+    def at(self, url: str) -> list[tuple[str, Account]]:
+        """Those of them to which ``url`` is an endpoint that has a batch; where none, all under it.
 
-        The most specific base URL goes first; of several accounts with one base URL the key
-        decides, and of several with one key too, the first in the settings. A call that bears no
-        key at all belongs to the account that has its base URL, if it is the only one.
-        Raises UnknownAccount, which says what to configure.
+        An account whose base URL is only the beginning of another's has nothing there.
         """
         under = self.under(url)
-        if not key and len(under) == 1:
-            return under[0]
-        wanted = fingerprint(key)
-        keys: list[str] = []
-        for name, account in under:
-            if self._seen.get(name) == wanted:
-                return name, account
-            try:
-                self._seen[name] = fingerprint(account.key())
-            except ConfigurationError as error:
-                keys.append(f"of account {name!r}, {str(error).rstrip('.')}")
-                continue
-            if self._seen[name] == wanted:
-                return name, account
-            keys.append(
-                f"account {name!r} has the key {self._seen[name]} (from {account.api_key!r})"
-            )
-        raise UnknownAccount(_client_base(url), _why_unknown(url, wanted, keys), list(self))
+        return [one for one in under if one[1].endpoint_of(url)] or under
+
+    def match(
+        self, url: str, key: str, headers: Mapping[str, str] | None = None
+    ) -> tuple[str, Account]:
+        """The account a call to `url` with `key` and `headers` belongs to.
+
+        The base URL chooses, where one account has it: a key may be a token that changes, or may
+        have been rotated meanwhile. Of several accounts at one base URL the key decides, and where
+        it is nobody's or several accounts', their organization, project and headers do.
+        Raises UnknownAccount, which says what to configure.
+        """
+        near = self.at(url)
+        if len(near) == 1:
+            return near[0]
+        found, why = choose(near, key, headers or {}, self._ring) if near else (None, "")
+        if found is None:
+            raise UnknownAccount(_client_base(url), why or _not_configured(url), list(self))
+        return found
+
+    def has_other_key(self, name: str, key: str) -> bool:
+        """True where the key of a call is surely none that the account has had.
+
+        Of tokens and functions that give them, nobody can tell.
+        """
+        account = self[name]
+        if not key or not account.key_source.startswith(("env:", "file:")):
+            return False
+        if self._ring.fits(name, key):
+            return False
+        self._ring.learn(name, account)
+        return not self._ring.fits(name, key)
 
 
-def _why_unknown(url: str, wanted: str, keys: list[str]) -> str:
-    if keys:
-        return (
-            f"its base URL is configured, its key (fingerprint {wanted}) is not: "
-            + "; ".join(keys)
-            + ". Give the client that account's key, or add an account to batchq_accounts with "
-            "the same base_url and the place the client's key comes from as api_key"
-        )
+def _not_configured(url: str) -> str:
     example = f'{{"base_url": "{_client_base(url)}", "api_key": "env:NAME_OF_ITS_KEY"}}'
     return f"no account has that base URL; add one to batchq_accounts, such as {example}"
 

@@ -19,6 +19,7 @@ from http import HTTPStatus
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from batchq.clients import Credentials, carried_by, credentials_of, new_client
 from batchq.errors import (
     SENDS_PROMPTS,
     ConfigurationError,
@@ -123,7 +124,7 @@ class Provider:
         self.name = name
         self.account = account
         self._lock = Lock()
-        self._made: tuple[int, str, OpenAI] | None = None
+        self._made: tuple[int, Credentials, OpenAI] | None = None
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r})"
@@ -266,14 +267,21 @@ class Provider:
 
         from batchq.run import bypass
 
-        client, key = self._client()
+        client, now = self._client()
         try:
             with bypass():
                 return send(client)
         except openai.APIStatusError as error:
-            failure = _refusal(self.name, call, error, key)
+            failure = _refusal(self.name, call, error, now)
         except (openai.OpenAIError, OSError) as error:
-            failure = ProviderUnclear(self.name, call, _reason(error, key))
+            failure = ProviderUnclear(self.name, call, _reason(error, now))
+        except Exception as error:
+            if not (self.account.client or self.account.http_client):
+                raise
+            # A user's own client raises what it likes; its words may hold what its vault said.
+            failure = ProviderUnclear(self.name, call, type(error).__name__)
+        if isinstance(failure, ProviderUnauthorized):
+            self._forget_client()
         # Raised out here, so that the SDK's error, which carries the request and with it the
         # key, is not even the __context__ of ours.
         raise failure
@@ -335,20 +343,34 @@ class Provider:
             raise ProviderUnclear(self.name, call, "the answer has no id")
         return found
 
-    def _client(self) -> tuple[OpenAI, str]:
-        """A client of this process and of the key as it is now."""
+    def carries(self) -> dict[str, str]:
+        """The headers of each of its requests, by lower-case name; as secret as its key."""
+        return carried_by(self._client()[0])
+
+    def _client(self) -> tuple[OpenAI, Credentials]:
+        """A client of this process and of the credentials as they are now."""
         try:
-            key = self.account.key()
+            return self._client_of_now()
         except ConfigurationError as error:
             raise ConfigurationError(
                 f"batchq_accounts[{self.name!r}].{error.setting}", error.given, error.expected
             ) from None
+
+    def _client_of_now(self) -> tuple[OpenAI, Credentials]:
+        # Not under the lock: a vault may take its time.
+        now = credentials_of(self.account)
         with self._lock:
-            if self._made is None or self._made[:2] != (os.getpid(), key):
+            if self._made is None or self._made[:2] != (os.getpid(), now):
                 if self._made is not None and self._made[0] != os.getpid():
                     _INHERITED.append(self._made[2])
-                self._made = (os.getpid(), key, _new_client(self.account, key))
-            return self._made[2], key
+                client = new_client(self.account, now, _timeout(CONTROL_SECONDS))
+                self._made = (os.getpid(), now, client)
+            return self._made[2], now
+
+    def _forget_client(self) -> None:
+        """Have the next call make one: a client of the user's may hold what is no more taken."""
+        with self._lock:
+            self._made = None
 
 
 # A client made before a fork is neither used nor closed here: its pool may hold a lock that
@@ -365,34 +387,6 @@ def provider_for(settings: Settings, name: str) -> Provider:
     if identity not in _providers:
         _providers[identity] = Provider(name, account)
     return _providers[identity]
-
-
-def _new_client(account: Account, key: str) -> OpenAI:
-    import openai
-
-    # Each call has a connection of its own. A connection that was kept may have died meanwhile with
-    # nobody told, and the next upload would wait on it for as long as an upload may take.
-    headers = {"Connection": "close"}
-    timeout = _timeout(CONTROL_SECONDS)
-    if account.kind == "azure" and account.api_version is not None:
-        return openai.AzureOpenAI(
-            azure_endpoint=account.base_url,
-            api_version=account.api_version,
-            api_key=key,
-            organization=account.organization,
-            timeout=timeout,
-            max_retries=0,
-            default_headers=headers,
-        )
-    return openai.OpenAI(
-        base_url=account.base_url + ("/openai/v1" if account.kind == "azure" else ""),
-        api_key=key,
-        organization=account.organization,
-        project=account.project,
-        timeout=timeout,
-        max_retries=0,
-        default_headers=headers,
-    )
 
 
 def _after(send: Callable[[OpenAI, Any], Any], after: Any) -> Callable[[OpenAI], Any]:
@@ -414,9 +408,9 @@ def _expires(argument: str, after: timedelta | None) -> dict[str, Any]:
 # Failures
 
 
-def _refusal(name: str, call: str, error: APIStatusError, key: str) -> ProviderError:
+def _refusal(name: str, call: str, error: APIStatusError, now: Credentials) -> ProviderError:
     status = error.status_code
-    message = _told(error).replace(key, "…")
+    message = _hidden(_told(error), error, now)
     refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     if not refused or status == HTTPStatus.REQUEST_TIMEOUT:
         told = "" if call in SENDS_PROMPTS else f": {message}"
@@ -449,10 +443,19 @@ def _retry_after(error: APIStatusError) -> float | None:
     return None
 
 
-def _reason(error: Exception, key: str) -> str:
+def _reason(error: Exception, now: Credentials) -> str:
     # The SDK says "Connection error."; what happened is in the cause.
     cause = error.__cause__ or error
-    return _sound(f"{type(cause).__name__}: {str(cause) or str(error)}".replace(key, "…")[:500])
+    return _sound(_hidden(f"{type(cause).__name__}: {str(cause) or str(error)}", error, now)[:500])
+
+
+def _hidden(text: str, error: Exception, now: Credentials) -> str:
+    """``text`` without the credentials, and without those that a client got by itself."""
+    sent: Any = getattr(getattr(error, "request", None), "headers", {})
+    for header in ("authorization", "api-key"):
+        _, _, key = sent.get(header, "").rpartition(" ")
+        text = text.replace(key, "…") if key else text
+    return now.hide(text)
 
 
 # What providers answer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from batchq.errors import BatchqError, NotBatchable, PromptTooLarge, UnknownAccount
 from batchq.hook.calls import Call, asks_a_model
-from batchq.hook.questions import live_question_of, question_of
+from batchq.hook.questions import key_of, live_question_of, question_of
 from batchq.hook.twins import as_openai_error
 from batchq.run import Question, Run
 
@@ -28,12 +28,27 @@ def ask(call: Call, content: bytes) -> Outcome | None:
     """
     try:
         if call.is_ours:
-            return call.run.ask(question_of(call, content))
+            question = question_of(call, content)
+            _tell_other_key(call, question.account)
+            return call.run.ask(question)
         if asks_a_model(call, content):
             _stays_live(call)
     except BatchqError as error:
         raise _told(call.run, error) from None
     return None
+
+
+def _tell_other_key(call: Call, account: str) -> None:
+    """Say, once, that a call's answer is billed to another key than its own."""
+    if call.run.settings.accounts.has_other_key(account, key_of(call.headers)):
+        tell_once(
+            call.run,
+            f"another key than that of {account}",
+            f"{call.words} in task {call.run.task_name} is made with another key than account "
+            f"{account!r} has now, which is the only one with its base URL: it is batched, and "
+            "billed, under that account. Where the key is another team's, add an account with that "
+            "key to batchq_accounts; where it was rotated, all is well",
+        )
 
 
 def recalled(

@@ -15,9 +15,14 @@ _OF_THE_REQUEST = frozenset(
     # A provider's own, from a live call before.
     "cookie "
     # Written by tracing tools for the one hop that does not happen here.
-    "b3 baggage newrelic sentry-trace".split()
+    "b3 baggage grpc-trace-bin newrelic sentry-trace sw8 sw8-correlation sw8-x traceresponse "
+    "x-dynatrace x-ot-span-context".split()
 )
-_FAMILIES = ("x-stainless-", "x-datadog-", "x-b3-")
+_FAMILIES = (
+    "x-stainless-",
+    # Of tracing tools: Datadog, Zipkin, OpenTracing, Jaeger, Instana.
+    *("x-datadog-", "x-b3-", "ot-tracer-", "ot-baggage-", "jaeger-", "uberctx-", "x-instana-"),
+)
 
 _TRACES = r"(activity|correlation|operation|request|session|span|trace|transaction)-?id"
 _MORE_TRACES = r"traceparent|tracestate|trace-context"

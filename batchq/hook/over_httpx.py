@@ -53,7 +53,7 @@ def _hooked_send(send: Send) -> Send:
         streams = bool(options.get("stream"))
         if layer is None:
             return _answered(call, request, go, _finished, streams=streams)
-        with passing(streams=streams) as passage:
+        with passing(streams=streams, headers=request.headers) as passage:
             return _passed(call, layer, passage, go())
 
     return hooked
@@ -70,7 +70,7 @@ def _hooked_async_send(send: Send) -> Send:
         streams = bool(options.get("stream"))
         if layer is None:
             return await _answered_async(call, request, go, _finished, streams=streams)
-        with passing(streams=streams) as passage:
+        with passing(streams=streams, headers=request.headers) as passage:
             return _passed(call, layer, passage, await go())
 
     return hooked

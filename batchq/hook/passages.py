@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-__all__ = ["Passage", "decided", "is_decided", "passing", "say_reached", "streams_live"]
+__all__ = [
+    "Passage",
+    "added_on_the_way",
+    "decided",
+    "is_decided",
+    "passing",
+    "say_reached",
+    "streams_live",
+]
 
 
 @dataclass(slots=True, kw_only=True)
 class Passage:
     """One request that is on its way through a layer of its client's own.
 
-    ``reached`` turns true where it comes out on our side of that layer.
+    ``headers`` are the names it begins with; ``reached`` turns true where it comes out on our side
+    of that layer.
     """
 
     streams: bool
+    headers: Collection[str] = ()
     reached: bool = False
 
 
@@ -26,8 +36,8 @@ _decided: ContextVar[bool] = ContextVar("batchq_decided", default=False)
 
 
 @contextmanager
-def passing(*, streams: bool) -> Generator[Passage]:
-    passage = Passage(streams=streams)
+def passing(*, streams: bool, headers: Iterable[str] = ()) -> Generator[Passage]:
+    passage = Passage(streams=streams, headers=frozenset(name.lower() for name in headers))
     token = _passage.set(passage)
     try:
         yield passage
@@ -39,6 +49,14 @@ def say_reached() -> None:
     passage = _passage.get()
     if passage is not None:
         passage.reached = True
+
+
+def added_on_the_way(headers: Iterable[str]) -> frozenset[str]:
+    """Those of ``headers`` that the layer has added: an auth, a hook or a transport."""
+    passage = _passage.get()
+    if passage is None:
+        return frozenset()
+    return frozenset(name.lower() for name in headers) - frozenset(passage.headers)
 
 
 def streams_live() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,15 +10,16 @@ from urllib.parse import parse_qsl, urlsplit
 
 from batchq.errors import NotBatchable
 from batchq.hook.calls import Call, json_object
-from batchq.hook.headers import is_left_out
+from batchq.hook.carried import extra_headers
 from batchq.hook.streams import STREAMED
+from batchq.matching import OWNERS, owner_of
 from batchq.prompt import fingerprint
-from batchq.run import Question
+from batchq.run import Question, bypass
 
 if TYPE_CHECKING:
     from batchq.account import Account
 
-__all__ = ["live_question_of", "question_of"]
+__all__ = ["key_of", "live_question_of", "question_of"]
 
 _DEFAULT_MODEL = {"/v1/moderations": "omni-moderation-latest"}
 """Where the live API has a default and a batch wants a model on each line (API reference)."""
@@ -30,13 +30,14 @@ _NOT_ON_A_LINE = frozenset({"stream", "stream_options", "service_tier"})
 
 def question_of(call: Call, content: bytes) -> Question:
     """What a captured call asks. Raises, in words, what a batch line cannot carry."""
-    accounts = call.run.settings.accounts
-    name, account = accounts.match(call.url, _key_of(call.headers))
+    with bypass():  # Of what the functions of accounts ask to get their keys.
+        name, account = account_of(call)
+        extra = extra_headers(call, name)
     endpoint = account.endpoint_of(call.url)
     if endpoint is None or call.method != "POST":
         raise _refused(call, "this endpoint has no batch")
     _check_owner(call, account)
-    _check_extras(call)
+    _check_extras(call, extra)
     body = json_object(content)
     if body is None:
         raise _refused(call, "a batch line carries JSON, and this call sends files or a form")
@@ -48,29 +49,29 @@ def _refused(call: Call, reason: str) -> NotBatchable:
     return NotBatchable(call.run.task_name, call.words, reason)
 
 
+def account_of(call: Call) -> tuple[str, Account]:
+    accounts = call.run.settings.accounts
+    return accounts.match(call.url, key_of(call.headers), call.headers)
+
+
 def _check_owner(call: Call, account: Account) -> None:
     """Refuse a call that names another organization or project than its account bills."""
-    for header, ours, variable in (
-        ("openai-organization", account.organization, "OPENAI_ORG_ID"),
-        ("openai-project", account.project, "OPENAI_PROJECT_ID"),
-    ):
-        named = call.headers.get(header)
-        billed = ours if ours is not None else os.environ.get(variable)
+    for which in OWNERS:
+        named = call.headers.get(f"openai-{which}")
+        billed = owner_of(account, which)
         if named is not None and named != billed:
             raise _refused(
-                call, f"it is made for {header} {named!r}, and its account for {billed!r}"
+                call, f"it is made for openai-{which} {named!r}, and its account for {billed!r}"
             )
 
 
-def _check_extras(call: Call) -> None:
-    ignored = call.run.settings.ignore_headers
-    extra = [name for name, value in call.headers.items() if not is_left_out(name, value, ignored)]
+def _check_extras(call: Call, extra: list[str]) -> None:
     if extra:
-        names = ", ".join(sorted(extra))
         raise _refused(
             call,
-            f"a batch line carries no headers, and this call adds {names} (where they change no "
-            "answer, add them to batchq_ignore_headers)",
+            f"a batch line carries no headers, and this call adds {', '.join(sorted(extra))} "
+            "(where they change no answer, add them to batchq_ignore_headers; where a gateway "
+            "wants them, give them to its account too, as `headers` or by its `http_client`)",
         )
     asked = parse_qsl(urlsplit(call.url).query, keep_blank_values=True)
     query = sorted({key for key, _ in asked} - {"api-version"})
@@ -125,7 +126,7 @@ def live_question_of(call: Call, content: bytes) -> Question | None:
     return _build("", f"live {call.path}", body)
 
 
-def _key_of(headers: Mapping[str, str]) -> str:
+def key_of(headers: Mapping[str, str]) -> str:
     bearer = re.sub(r"^bearer +", "", headers.get("authorization", ""), flags=re.IGNORECASE)
     return headers.get("api-key", bearer)
 

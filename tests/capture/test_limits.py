@@ -98,13 +98,17 @@ def other_base_url() -> dict[str, Any]:
 @pytest.mark.parametrize("given", [other_key, other_base_url])
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_client_of_an_unknown_account_is_refused(
-    bench: Bench,
+    make_bench: Callable[..., Bench],
     server: Server,
+    monkeypatch: pytest.MonkeyPatch,
     given: Callable[[], dict[str, Any]],
     kind: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The error says which client and what to configure; its key goes nowhere."""
+    # Where one account has the base URL, a key that differs may be a new one of that account.
+    monkeypatch.setenv("SECOND_KEY", "sk-second")
+    bench = make_bench(batchq_accounts={"first": {}, "second": {"api_key": "env:SECOND_KEY"}})
 
     async def call() -> str:
         async with AsyncOpenAI(**given()) as stranger:

@@ -133,7 +133,13 @@ def test_a_request_without_a_key_is_that_of_the_only_account(bench: Bench, url: 
     assert once_captured(bench, lambda: content(httpx.post(url, json=question()).json()))
 
 
-def test_a_request_with_a_strange_key_belongs_to_nobody(bench: Bench, url: str) -> None:
+def test_a_request_with_a_strange_key_belongs_to_nobody(
+    make_bench: Callable[..., Bench], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where several accounts have its base URL; where one has, the key may be a new one of it."""
+    monkeypatch.setenv("SECOND_KEY", "sk-second")
+    bench = make_bench(batchq_accounts={"first": {}, "second": {"api_key": "env:SECOND_KEY"}})
+
     @bench.task
     def body() -> None:
         httpx.post(url, json=question(), headers={"Authorization": "Bearer sk-strange"})
