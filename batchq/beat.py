@@ -17,6 +17,7 @@ from batchq.errors import ConfigurationError
 from batchq.health import refusal, remember
 from batchq.seams import add_queue, unrouted
 from batchq.standin import StandIn
+from batchq.storage import storage_of, try_storage
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -98,8 +99,11 @@ def _refuse_to_start(sender: Any = None, signal: Any = None, **_: Any) -> None:
             if signal is signals.worker_init:
                 codec_of(settings(sender.app))  # A key that is missing is found out here.
                 notify.begin(sender.app)  # Likewise URLs.
+                storage_of(settings(sender.app))  # Likewise a package.
             refused = refusal(sender.app)
             remember(sender.app)
+            if signal is signals.worker_init:
+                try_storage(sender.app)
     except ConfigurationError as error:
         raise SystemExit(f"batchq: {error}") from None
     if refused is not None:

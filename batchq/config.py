@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from weakref import WeakKeyDictionary
@@ -111,6 +112,27 @@ def _header_names(value: object) -> tuple[str, ...]:
             'begin so, such as ["x-team", "x-trace-*"]'
         )
     return tuple(str(name).lower() for name in names)
+
+
+# Where large bodies are kept
+
+_ELSEWHERE = re.compile(r"[a-z][a-z0-9+.:-]*://\S+")
+
+
+def _storage(value: object) -> str | None:
+    if value is None:
+        return None
+    where = str(value) if isinstance(value, Path) else value
+    if isinstance(where, str) and (os.path.isabs(where) or _ELSEWHERE.fullmatch(where)):  # noqa: PTH117 a path is kept as it is given
+        return where
+    raise ValueError(
+        "accepted is the absolute path of a directory that all workers share, a URL that fsspec "
+        "takes, such as s3://bucket/batchq, or None"
+    )
+
+
+def _shown_storage(where: str | None) -> str | None:
+    return where if where is None or "://" not in where else _without_password(where)
 
 
 # Money
@@ -271,6 +293,7 @@ class Settings(Record):
         minutes=15
     )
     flush_prompts: PositiveInt = 10_000
+    flush_bytes: PositiveInt | None = None
     flush_at: Annotated[
         tuple[BaseSchedule, ...],
         BeforeValidator(_schedules),
@@ -296,6 +319,8 @@ class Settings(Record):
     allow_unsafe_redis: bool = False
     installation: Annotated[str | None, Field(min_length=1, max_length=200)] = None
     encryption: Annotated[str | None, BeforeValidator(_variable)] = None
+    large_bodies: Annotated[str | None, BeforeValidator(_storage)] = None
+    large_body_bytes: PositiveInt = 256_000
     show_prompts: bool = False
     prices: Annotated[dict[str, OwnPrice], BeforeValidator(read_prices)] = Field(
         default_factory=dict[str, OwnPrice]
@@ -339,13 +364,23 @@ class Settings(Record):
         """`redis_url` without its password, for people to read."""
         return _without_password(self.redis_url)
 
+    @property
+    def shown_large_bodies(self) -> str:
+        """Where large bodies are kept, without a password, for people to read."""
+        return _shown_storage(self.large_bodies) or ""
+
     @field_serializer("redis_url")
     def _mask(self, url: str) -> str:
         return _without_password(url)
 
+    @field_serializer("large_bodies")
+    def _mask_storage(self, where: str | None) -> str | None:
+        return _shown_storage(where)
+
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        masks = {"redis_url": _without_password, "large_bodies": _shown_storage}
         for name, value in super().__repr_args__():
-            yield name, _without_password(value) if name == "redis_url" else value
+            yield name, masks[name](value) if name in masks else value
 
 
 def behind(app: App) -> App:

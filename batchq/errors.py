@@ -14,7 +14,9 @@ BatchqError
 ├── WorkersKilled                 the body took its worker along, three times in a row
 ├── NotFound                      an operator named a lane, batch or task that there is not
 ├── JournalUnreadable             what the journal holds of a task or batch is damaged
-│   └── KeyMissing                it is encrypted, and no key of this process opens it
+│   ├── KeyMissing                it is encrypted, and no key of this process opens it
+│   ├── StorageAway               the storage of large bodies cannot be used
+│   └── BodyLost                  a body in that storage is gone, or is another
 └── ProviderError                 a call to the Batch API did not succeed
     ├── ProviderUnclear           it may or may not have happened
     └── ProviderRefused           it did not happen, and the provider said why
@@ -395,3 +397,43 @@ class KeyMissing(JournalUnreadable):
             else f"no key in the environment variable {self.variable} opens it"
         )
         return f"{self.what} is encrypted, and {where}: put the key it was written with back"
+
+
+class StorageAway(JournalUnreadable):
+    """The storage that `batchq_large_bodies` names cannot be used, or is not the one that the other
+    workers use. `where` names it, `why` says what is wrong.
+
+    A task whose body is to be kept there fails with this error, and nothing of it was asked. A
+    batch whose bodies lie there waits, and is tried again.
+    """
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__("a large body")
+        self.where = where
+        self.why = why
+        self.args = (where, why)
+
+    def __str__(self) -> str:
+        return (
+            f"the storage {self.where} (batchq_large_bodies) cannot be used: {self.why}. Nothing "
+            "is lost: mount it, or make it the one that all workers share, with room to write"
+        )
+
+
+class BodyLost(JournalUnreadable):
+    """A large body is not in its storage any more, or is not what was written there.
+
+    Its prompt gets this as its error; nothing of it was sent. Send the task again.
+    """
+
+    def __init__(self, what: str, where: str, how: str) -> None:
+        super().__init__(what)
+        self.where = where
+        self.how = how
+        self.args = (what, where, how)
+
+    def __str__(self) -> str:
+        return (
+            f"the request of {self.what} was kept as {self.where}, and {self.how}: nothing of it "
+            "was sent. Send the task again"
+        )

@@ -104,6 +104,8 @@ def next_flush(lane: LaneRecord, settings: Settings) -> NextFlush:
         return NextFlush(due_in=_NOW, why="it has as many prompts as batchq_flush_prompts")
     if lane.bytes >= settings.accounts[lane.lane.account].limits.bytes:
         return NextFlush(due_in=_NOW, why="it fills a file")
+    if settings.flush_bytes is not None and lane.bytes >= settings.flush_bytes:
+        return NextFlush(due_in=_NOW, why="it has as many bytes as batchq_flush_bytes")
     if lane.called is not None and lane.oldest >= lane.called:
         return NextFlush(due_in=_NOW, why="it was asked for")
     return _by_the_clock(lane, settings)

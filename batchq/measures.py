@@ -70,6 +70,7 @@ METRICS: Mapping[str, Metric] = {
         # Of a lane, now
         _gauge("prompts", "Prompts that wait in the lane, or are in open batches", "state", *_LANE),
         _gauge("tokens", "Input tokens of these prompts, as estimated", "state", *_LANE),
+        _gauge("request_bytes", "Bytes of these prompts' requests", "state", *_LANE),
         _gauge("oldest_prompt_age_seconds", "How long the lane's first prompt has waited", *_LANE),
         _gauge(
             "lane_late_seconds",
@@ -339,7 +340,7 @@ def _begin(sheet: Sheet, lane: tuple[str, ...]) -> None:
     for name, metric in METRICS.items():
         if metric.labels == _LANE and metric.kind != "histogram":
             sheet.add(name, 0, *lane)
-    for name in ("prompts", "tokens"):
+    for name in ("prompts", "tokens", "request_bytes"):
         for state in ("waiting", "batched"):
             sheet.add(name, 0, state, *lane)
     for state in _STATES:
@@ -363,6 +364,7 @@ def _of_lane(
 ) -> None:
     sheet.add("prompts", record.prompts, "waiting", *lane)
     sheet.add("tokens", record.tokens, "waiting", *lane)
+    sheet.add("request_bytes", record.bytes, "waiting", *lane)
     sheet.most("oldest_prompt_age_seconds", record.oldest.total_seconds(), *lane)
     late = late_by(record, config) if room else timedelta(0)
     sheet.most("lane_late_seconds", late.total_seconds(), *lane)
@@ -374,6 +376,7 @@ def _of_batch(sheet: Sheet, reading: Reading, batch: BatchRecord, lane: tuple[st
     sheet.add("batches", 1, batch.state, status, *lane)
     sheet.add("prompts", batch.lines, "batched", *lane)
     sheet.add("tokens", batch.tokens, "batched", *lane)
+    sheet.add("request_bytes", batch.bytes, "batched", *lane)
     age = max(0, reading.at - batch.sealed_at) / 1000
     sheet.most("oldest_batch_age_seconds", age, batch.state, *lane)
     late = reading.late.get(batch.id, timedelta(0))

@@ -71,6 +71,7 @@ FAULTS = {
     ("times", "problem", "flushed by their size only"),
     ("times", "problem", "one batch may take 21 h"),
     ("times", "warning", "cancelled after 20 h"),
+    ("storage", "problem", "/nowhere/at/all (batchq_large_bodies) cannot be used: No such file"),
     ("secrets", "problem", "NOBODY_SET_THIS_EITHER"),
     ("memory", "warning", "at the pace of the last hours"),
     ("lanes", "problem", "account 'gone' is not in batchq_accounts"),
@@ -135,7 +136,7 @@ def test_a_set_up_that_is_well_is_let_through(stack: Stack) -> None:
     assert (told["problems"], told["warnings"], done.stderr) == (0, 0, "")
     assert {one["about"] for one in told["checks"] if one["level"] == "ok"} == {
         *("redis", "memory", "schedule", "beat", "workers", "provider", "results"),
-        *("broker", "celery", "live", "times", "secrets", "lanes", "budget", "tasks"),
+        *("broker", "celery", "live", "times", "storage", "secrets", "lanes", "budget", "tasks"),
     }
     # It is told to take nothing from there any more, as one that was started with --queues.
     stack.app("tests.apps.installed").control.cancel_consumer("batchq", reply=True)
@@ -415,3 +416,23 @@ def test_a_memory_that_fills_up_is_seen_coming() -> None:
     assert "maxmemory (10,000,000 bytes) is full in 8 h" in words(one)
     large = Facts(info={"used_memory": 0, "maxmemory": 0, "total_system_memory": 10**12})
     assert found(seen(facts=large, samples=grown)) == []
+
+
+def test_large_requests_in_redis_are_told_of_by_their_bytes() -> None:
+    images = replace(LANE_OF_ONE, held=False, prompts=20, bytes=20 * 7_000_000)
+    texts = replace(LANE_OF_ONE, held=False, prompts=200_000, bytes=20 * 7_000_000)
+    small = Facts(info={"used_memory": 0, "maxmemory": 600_000_000})
+    told = seen(facts=small, lanes=(images, texts))
+    assert found(told) == [("memory", "warning")]
+    assert "the requests of 20 prompts that wait have 140,000,000 bytes" in words(told)
+    assert "batchq_large_bodies" in words(told)
+    assert found(seen(facts=small, lanes=(texts,))) == [], "many small ones are no large ones"
+    roomy = Facts(info={"used_memory": 0, "maxmemory": 6_000_000_000})
+    assert found(seen(facts=roomy, lanes=(images,))) == []
+    assert found(seen(facts=small, lanes=(images,), large_bodies="/shared")) == []
+    flying = replace(BATCH, lane=LANE, lines=20, bytes=20 * 7_000_000)
+    assert found(seen(facts=small, batches=(flying,))) == [("memory", "warning")]
+
+
+def test_a_storage_that_cannot_be_used_is_a_problem() -> None:
+    assert found(seen(storage_error="the storage /x cannot be used")) == [("storage", "problem")]

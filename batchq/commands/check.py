@@ -16,7 +16,12 @@ from batchq.commands.checkup import Check, Look, Results, Seen, examine
 from batchq.commands.own_tasks import OwnTask
 from batchq.commands.terminal import Exit, Terminal, cell, command, many
 from batchq.config import PREFIX, Settings, settings, sources
-from batchq.errors import ConfigurationError, ProviderError, ProviderUnauthorized
+from batchq.errors import (
+    ConfigurationError,
+    ProviderError,
+    ProviderUnauthorized,
+    StorageAway,
+)
 from batchq.events import span
 from batchq.journal import Journal, journal_of, ping
 from batchq.lifecycle import cost_under_way, is_stuck, ought_to_go
@@ -177,12 +182,23 @@ def _at_journal(app: Any, seen: Seen, _timeout: float) -> Seen:
             seen,
             status=found,
             facts=journal.facts(),
+            storage_error=_storage_error(journal),
             samples=samples,
             stuck=_stuck(journal, found, seen.settings),
             spent=journal.day().cost + cost_under_way(found.batches, journal.lane_sums()),
         )
     except redis.RedisError as error:
         return replace(seen, redis_error=str(error) or type(error).__name__)
+
+
+def _storage_error(journal: Journal) -> str:
+    try:
+        journal.try_storage()
+    except StorageAway as error:
+        return f"the storage {error.where} (batchq_large_bodies) cannot be used: {error.why}"
+    except ConfigurationError as error:
+        return str(error)
+    return ""
 
 
 def _stuck(journal: Journal, found: Status, config: Settings) -> tuple[str, ...]:

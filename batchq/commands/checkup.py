@@ -91,6 +91,8 @@ class Seen:
     key_error: str = ""
     """What is wrong with the keys of the encryption."""
     redis_error: str = ""
+    storage_error: str = ""
+    """What is wrong with the storage of large bodies, as this process has it."""
     status: Status | None = None
     facts: Facts | None = None
     samples: tuple[Sample, ...] = ()
@@ -125,7 +127,9 @@ def _was_seen(seen: Seen, about: str) -> bool:
     needed: Mapping[str, object] = {
         "workers": seen.consumers,
         "provider": seen.providers,
-        **dict.fromkeys(("redis", "memory", "beat", "lanes", "budget", "tasks"), seen.status),
+        **dict.fromkeys(
+            ("redis", "memory", "storage", "beat", "lanes", "budget", "tasks"), seen.status
+        ),
     }
     return needed.get(about, seen) is not None
 
@@ -153,19 +157,44 @@ def _memory(seen: Seen) -> Iterator[Told]:
     info = seen.facts.info
     used, most = (_whole(info.get(name)) for name in ("used_memory", "maxmemory"))
     limit = most or _whole(info.get("total_system_memory"))
-    left = full_after(seen.samples, used=used, limit=limit, each=_size_of_one(seen.status))
+    each = _size_of_one(seen.status, seen.settings)
+    left = full_after(seen.samples, used=used, limit=limit, each=each)
     if left is not None and left < _DAY:
         which = "maxmemory" if most else "the memory of its machine"
         what = f"at the pace of the last hours, {which} ({limit:,} bytes) is full in {span(left)}"
         yield "warning", what, "raise maxmemory, flush more often, or hold back who asks"
+    if seen.settings.large_bodies is None:
+        yield from _large_bodies(seen.status, seen.settings, limit)
 
 
-def _size_of_one(status: Status) -> int:
+def _large_bodies(status: Status, config: Settings, limit: int) -> Iterator[Told]:
+    """Where requests are images, a few hundred of them fill a Redis."""
+    waiting = [(one.prompts, one.bytes) for one in status.lanes]
+    waiting += [(one.lines, one.bytes) for one in status.batches]
+    large = [(count, size) for count, size in waiting if size > count * config.large_body_bytes]
+    count, size = (sum(part) for part in zip(*large, strict=True)) if large else (0, 0)
+    if size > _LARGE_SHARE * (limit or _UNKNOWN_LIMIT):
+        what = (
+            f"the requests of {many(count, 'prompt')} that wait have {size:,} bytes, and Redis "
+            f"keeps them{f', with {limit:,} bytes for all' if limit else ''}"
+        )
+        do = "keep large ones outside of it (batchq_large_bodies), or flush by batchq_flush_bytes"
+        yield "warning", what, do
+
+
+_LARGE_SHARE = 0.1
+_UNKNOWN_LIMIT = 10**9
+
+
+def _size_of_one(status: Status, config: Settings) -> int:
     """Bytes of Redis that a waiting prompt takes, at the most: its request is compressed."""
     lanes, batches = status.lanes, status.batches
     prompts = sum(one.prompts for one in lanes) + sum(one.lines for one in batches)
     size = sum(one.bytes for one in lanes) + sum(one.bytes for one in batches)
-    return _BESIDE_A_PROMPT + (size // prompts if prompts else 0)
+    each = size // prompts if prompts else 0
+    return _BESIDE_A_PROMPT + (
+        each if config.large_bodies is None else min(each, config.large_body_bytes)
+    )
 
 
 _BESIDE_A_PROMPT = 2_500
@@ -408,6 +437,12 @@ def _waits_in_lane(config: Settings) -> Iterator[tuple[timedelta, str]]:
         yield min(nearest), "batchq_flush_at"
 
 
+def _storage(seen: Seen) -> Iterator[Told]:
+    if seen.storage_error:
+        do = "mount it here and wherever workers run, with room to write, or name another"
+        yield "problem", seen.storage_error, do
+
+
 def _secrets(seen: Seen) -> Iterator[Told]:
     if seen.key_error:
         do = "give this process and the workers the keys that the journal was written with"
@@ -486,6 +521,7 @@ _RULES: tuple[tuple[str, str, Callable[[Seen], Iterator[Told]]], ...] = (
     ("celery", "nothing that the app sets holds up its batched tasks", _own_tasks),
     ("live", "batched tasks go into batches", _live),
     ("times", "the times of the settings fit together", _times),
+    ("storage", "large bodies have a place, or none of their own", _storage),
     ("secrets", "keys are where they should be", _secrets),
     ("lanes", "every lane has its account", _lanes),
     ("budget", "today stays within the budget, or has none", _budget),

@@ -36,7 +36,7 @@ def lanes(to: Terminal) -> Exit:
 def show_lanes(to: Terminal, records: Iterable[LaneRecord]) -> None:
     config = settings(to.app)
     to.show(
-        ["LANE", ">PROMPTS", ">OLDEST", ">TOKENS", ">NEXT FLUSH", "WHY"],
+        ["LANE", ">PROMPTS", ">BYTES", ">OLDEST", ">TOKENS", ">NEXT FLUSH", "WHY"],
         (_row(one, next_flush(one, config)) for one in records),
     )
 
@@ -45,4 +45,5 @@ def _row(record: LaneRecord, following: NextFlush) -> list[object]:
     due_in = following.due_in
     due = "-" if due_in is None else "now" if following.is_now else f"in {span(due_in)}"
     oldest = record.oldest if record.prompts else None
-    return [record.lane.name, record.prompts, oldest, record.tokens, due, following.why]
+    size = record.bytes
+    return [record.lane.name, record.prompts, size, oldest, record.tokens, due, following.why]

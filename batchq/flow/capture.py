@@ -343,7 +343,6 @@ def _park(delivery: _Delivery, run: Run, message: bytes) -> None:
     point("capture.event")
     _try_to_tell(task, lambda: task.send_event("task-batched", retry=False))
     _tie(delivery)
-    point("capture.call")
     word = delivery.journal.capture(
         run.task_id,
         token=delivery.lease.token,

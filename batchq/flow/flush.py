@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any
 from batchq import notices
 from batchq.config import settings
 from batchq.errors import (
+    BodyLost,
     ConfigurationError,
+    JournalUnreadable,
     KeyMissing,
     ProviderError,
     ProviderRefused,
     ProviderThrottled,
     ProviderUnauthorized,
+    StorageAway,
 )
 from batchq.flow.adopt import EPOCH, INSTALLATION, epoch_of, look_for_lost
 from batchq.flow.bill import bill_of_refusal
@@ -167,7 +170,7 @@ class _Submission:
         except (ProviderError, ConfigurationError) as error:
             # It may have happened: the intent stays, and the next try looks first.
             return self._later(lease, self.config.poll_first, error)
-        except KeyMissing as error:
+        except (KeyMissing, StorageAway) as error:
             return self._later(lease, self.config.poll_longest, error)
 
     def _submit(self, record: BatchRecord, lease: Lease, provider: Provider) -> Next | None:
@@ -243,12 +246,20 @@ class _Submission:
             bad = _unreadable(path, written, record.lane.endpoint)
             if not bad:
                 return bool(written)
-            message = "The line of this request could not be read back from the batch file."
-            outcome = Outcome.error(400, code="invalid_json_line", message=message)
             # In this order: a prompt that is in no file and has no answer would wait for good.
-            refused = [(custom_id, outcome) for custom_id in bad]
+            refused = [(custom_id, self._why_bad(custom_id)) for custom_id in bad]
             answer(self.app, record.lane, refused, batch=record.id)
             self.journal.take_out(record.id, bad)
+
+    def _why_bad(self, custom_id: str) -> Outcome:
+        try:
+            self.journal.question(custom_id)
+        except BodyLost as error:
+            return Outcome.error(500, code="large_body_lost", message=str(error))
+        except JournalUnreadable:
+            pass  # Likewise what was not JSON to begin with.
+        message = "The line of this request could not be read back from the batch file."
+        return Outcome.error(400, code="invalid_json_line", message=message)
 
     def _create(
         self, record: BatchRecord, lease: Lease, provider: Provider, file_id: str

@@ -37,6 +37,8 @@ _UNCLAIMED = timedelta(minutes=10)
 _LOST = timedelta(seconds=10)
 """The same for a message that is not in its queue, or that a later one has overtaken."""
 
+_SWEPT_EVERY = timedelta(hours=1)
+
 _LOOKED_AT = 100
 """Messages that are looked for at one tick."""
 
@@ -58,6 +60,8 @@ def rescue(app: Celery[Any]) -> None:
                 _end_the_wait(app, journal, task_id)
     with apart("the list of running bodies"):
         _tell_long_runs(app, journal)
+    with apart("the storage of large bodies"):
+        _sweep_storage(journal)
     with apart("the results of waiting tasks"):
         keep_alive(app)
     with apart("the sample of this minute"):
@@ -84,6 +88,17 @@ def _tell_long_runs(app: Celery[Any], journal: Journal) -> None:
                 "the body of task %s [%s] has run for longer than %s and has not ended",
                 *(one.name, one.task_id, settings(app).long_run),
                 extra={"action": "rescue", "task_id": one.task_id},
+            )
+
+
+def _sweep_storage(journal: Journal) -> None:
+    if journal.has_storage and journal.first_told("sweep", for_=_SWEPT_EVERY):
+        deleted = journal.sweep_storage()
+        if deleted:
+            logger.warning(
+                "%d large bodies were in the storage that no task names any more",
+                deleted,
+                extra={"action": "sweep"},
             )
 
 

@@ -171,6 +171,7 @@ class LaneRow:
 
     lane: Lane
     prompts: int
+    bytes: int
     tokens: int
     oldest_at: int
     held: bool
@@ -213,6 +214,7 @@ def lane_rows(
         row = LaneRow(
             lane=lane,
             prompts=record.prompts,
+            bytes=record.bytes,
             tokens=record.tokens,
             oldest_at=_second(now - _milliseconds(record.oldest)) if record.prompts else 0,
             held=record.held,

@@ -12,7 +12,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, Literal, cast
 
-from batchq.errors import JournalUnreadable, KeyMissing
+from batchq.errors import JournalUnreadable, KeyMissing, StorageAway
 from batchq.journal.records import (
     KILLS,
     BatchRecord,
@@ -239,23 +239,37 @@ class Batches(Returns, Tallies):
     def lines(self, batch: BatchRecord) -> Iterator[tuple[str, bytes]]:
         """The lines of a batch file, one at a time, in order.
 
-        A prompt whose body is gone or damaged has an empty line. Raises KeyMissing.
+        A prompt whose body is gone or damaged has an empty line. Raises KeyMissing, StorageAway.
         """
-        # A few megabytes of bodies at a time, whatever their size.
-        size = max(1, min(CHUNK, _BODIES * batch.lines // max(1, batch.bytes)))
-        for custom_ids in chunks(list(self.prompts_of(batch.id)), size):
-            pipe = self._redis.pipeline(transaction=False)
-            for task_id, number in map(parts_of, custom_ids):
-                pipe.hget(self._bodies(task_id), str(number))
-            for custom_id, body in zip(custom_ids, replies_of(pipe), strict=True):
-                yield custom_id, self._line(custom_id, batch.lane.endpoint, body)
+        for custom_ids in chunks(self.prompts_of(batch.id)):
+            for some in self._portions(custom_ids):
+                pipe = self._redis.pipeline(transaction=False)
+                for task_id, number in map(parts_of, some):
+                    pipe.hget(self._bodies(task_id), str(number))
+                for custom_id, body in zip(some, replies_of(pipe), strict=True):
+                    yield custom_id, self._line(custom_id, batch.lane.endpoint, body)
+
+    def _portions(self, custom_ids: Sequence[str]) -> Iterator[list[str]]:
+        """Some prompts, a few megabytes of bodies at a time, whatever their size."""
+        pipe = self._redis.pipeline(transaction=False)
+        for task_id, number in map(parts_of, custom_ids):
+            pipe.hstrlen(self._bodies(task_id), str(number))
+        some: list[str] = []
+        left = _BODIES
+        for custom_id, size in zip(custom_ids, replies_of(pipe), strict=True):
+            left -= size if isinstance(size, int) else 0
+            if some and left < 0:
+                yield some
+                some, left = [], _BODIES - size
+            some.append(custom_id)
+        yield some
 
     def _line(self, custom_id: str, endpoint: str, body: Any) -> bytes:
         if not isinstance(body, bytes):
             return b""
         try:
-            return line(custom_id, endpoint, self._read(body, f"the prompt {custom_id}"))
-        except KeyMissing:
+            return line(custom_id, endpoint, self._body(body, f"the prompt {custom_id}"))
+        except (KeyMissing, StorageAway):
             raise
         except JournalUnreadable:
             return b""

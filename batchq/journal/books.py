@@ -30,7 +30,8 @@ __all__ = ["Books"]
 
 _SCRIPTS = (
     "advance adopt answer aside begin bury cancel capture claim close drop epoch event keep note "
-    "release renew requeue reuse revive revoke seal sent settle spare split tell unclaim wake"
+    "outside release renew requeue reuse revive revoke seal sent settle spare split tell unclaim "
+    "wake"
 ).split()
 
 

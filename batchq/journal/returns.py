@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from batchq.errors import JournalUnreadable
-from batchq.journal.books import Books
+from batchq.journal.outside import Outside
 from batchq.journal.records import (
     Receipt,
     Resuming,
@@ -33,7 +33,7 @@ _OUT_OF_ORDER = 5_000
 """Milliseconds by which messages may be taken in another order than that of their records."""
 
 
-class Returns(Books):
+class Returns(Outside):
     """Outcomes of prompts, and tasks on their way back."""
 
     def answer(
@@ -177,7 +177,9 @@ class Returns(Books):
         for number, lane in prompts_out(fields):
             keys += self._lane(lane)
             args += [number, id_of(task_id, number)]
+        outside = self._outside_of(task_id)
         self._word("drop", keys, args)
+        self._delete(outside)
 
     def forget_expired(self) -> None:
         """Take tasks whose journal has run out from those that wait: no answer will do it. And

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
-from batchq.journal.books import Books
+from batchq.journal.outside import Outside
 from batchq.journal.records import (
     KILLS,
     Claim,
@@ -22,6 +22,7 @@ from batchq.journal.replies import (
     to_dict,
 )
 from batchq.lease import Lease
+from batchq.points import point
 from batchq.prompt import Lane, Prompt
 
 __all__ = ["Runs"]
@@ -30,7 +31,7 @@ _LISTED = 100
 """How many of the longest runs are looked at."""
 
 
-class Runs(Books):
+class Runs(Outside):
     """What a run of a body asks of the journal and writes into it."""
 
     def claim(self, task_id: str, *, token: str, nesting: int, retries: int) -> Claim:
@@ -66,30 +67,29 @@ class Runs(Books):
         name: str = "",
         read: Iterable[int] = (),
     ) -> str:
-        """Write down what a run asked. ``read`` are the calls whose answers its task has read."""
-        keys = [
-            *(self._task(task_id), self._bodies(task_id), self._task_lease(task_id)),
-            *(self.key(name) for name in ("waiting", "resuming", "lanes", "counters", "rounds")),
-        ]
-        args: list[Any] = [token, task_id, self._write(message), self._keep_journal, next_number]
-        args += [name, _numbers(read), 1 + max((one.round for one in prompts), default=0)]
-        for prompt in prompts:
-            record = {
-                "lane": prompt.lane.name,
-                "fingerprint": prompt.fingerprint,
-                "round": prompt.round,
-                "site": prompt.site,
-            }
-            keys += self._lane(prompt.lane)
-            args += [prompt.number, prompt.custom_id, prompt.lane.name]
-            args += [self._write(prompt.body), json.dumps(record), prompt.size]
-            args += [prompt.tokens, prompt.inputs]
-        return self._word("capture", keys, args)
+        """Write down what a run asked. ``read`` are the calls whose answers its task has read.
+
+        Raises StorageAway, and nothing is written, where a large body cannot be kept.
+        """
+        with self._kept_outside(task_id, prompts) as kept:
+            bodies = [kept.get(one.number) or self._write(one.body) for one in prompts]
+            keys = [
+                *(self._task(task_id), self._bodies(task_id), self._task_lease(task_id)),
+                *(self.key(one) for one in ("waiting", "resuming", "lanes", "counters", "rounds")),
+                *(key for one in prompts for key in self._lane(one.lane)),
+            ]
+            rounds = 1 + max((one.round for one in prompts), default=0)
+            args: list[Any] = [token, task_id, self._write(message), self._keep_journal]
+            args += [next_number, name, _numbers(read), rounds]
+            for prompt, body in zip(prompts, bodies, strict=True):
+                args += _asked(prompt, body)
+            point("capture.call")
+            return self._word("capture", keys, args)
 
     def body_of(self, task_id: str, number: int) -> bytes | None:
         """What a call of this task asks; None where that is not kept any more."""
         found: bytes | None = self._redis.hget(self._bodies(task_id), str(number))
-        return self._read(found, f"call {number} of task {task_id}") if found else None
+        return self._body(found, f"call {number} of task {task_id}") if found else None
 
     def keep(self, task_id: str, *, message: bytes) -> str:
         """Keep the message of a delivery that found its task busy."""
@@ -137,7 +137,8 @@ class Runs(Books):
         ``read`` are the calls whose answers its task has read.
         """
         keep = milliseconds(self._config.keep_done) if final else self._keep_journal
-        return self._word(
+        outside = self._outside_of(task_id, None if final else ask_again)
+        word = self._word(
             "settle",
             [
                 *(self._task(task_id), self._bodies(task_id), self._task_lease(task_id)),
@@ -145,6 +146,9 @@ class Runs(Books):
             ],
             [token, task_id, state, int(final), max(keep, 1), _numbers(read), *ask_again],
         )
+        if word == "SETTLED":
+            self._delete(outside)
+        return word
 
     def bury(self, task_id: str, *, token: str, message: bytes, state: str) -> str:
         """End a run that failed because those before it killed their workers."""
@@ -209,6 +213,20 @@ class Runs(Books):
         """
         found: dict[bytes, bytes] = self._redis.hgetall(self.key("rounds"))
         return {name.decode(errors="replace"): count_of(most) for name, most in found.items()}
+
+
+def _asked(prompt: Prompt, body: bytes) -> list[Any]:
+    """What capture.lua takes of one prompt; ``body`` is what stands in the place of its own."""
+    record = {
+        "lane": prompt.lane.name,
+        "fingerprint": prompt.fingerprint,
+        "round": prompt.round,
+        "site": prompt.site,
+    }
+    return [
+        *(prompt.number, prompt.custom_id, prompt.lane.name, body, json.dumps(record)),
+        *(prompt.size, prompt.tokens, prompt.inputs),
+    ]
 
 
 def _numbers(calls: Iterable[int]) -> str:

@@ -117,9 +117,12 @@ class Ties(Runs, Returns):
             for number, lane in prompts_out(fields):
                 keys += self._lane(lane)
                 args += [number, id_of(task_id, number)]
+            outside = self._outside_of(task_id)
             word, *kept = (part for part in self._run("revoke", keys, args))
             if word != b"CHANGED":
                 break
+        if word == b"REVOKED":
+            self._delete(outside)
         what = f"the message of task {task_id}"
         found = self._read(kept[0], what) if kept and kept[0] else b""
         return Revocation(word=word.decode(), message=found)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from batchq.journal.books import Books
+from batchq.journal.outside import Outside
 from batchq.journal.records import CallRecord, PromptRecord, TaskRecord
 from batchq.journal.replies import chunks, count_of, parts_of, replies_of, to_text
 from batchq.prompt import Lane, Outcome
@@ -15,7 +15,7 @@ from batchq.prompt import Lane, Outcome
 __all__ = ["Views"]
 
 
-class Views(Books):
+class Views(Outside):
     """What is read by nobody but an operator."""
 
     def task(self, task_id: str) -> TaskRecord | None:
@@ -54,7 +54,7 @@ class Views(Books):
         """
         task_id, number = parts_of(custom_id)
         sealed: bytes | None = self._redis.hget(self._bodies(task_id), str(number))
-        return None if sealed is None else self._read(sealed, f"the prompt {custom_id}")
+        return None if sealed is None else self._body(sealed, f"the prompt {custom_id}")
 
     def outcome(self, custom_id: str) -> Outcome | None:
         """What came back for a prompt; None where it is out, or not kept any more.

@@ -20,6 +20,7 @@ app = make_app(
     batchq_keep_journal=21 * 3600,
     batchq_encryption="NOBODY_SET_THIS_EITHER",
     batchq_budget=0.000001,
+    batchq_large_bodies="/nowhere/at/all",
     result_expires=30,
     broker_transport_options={"visibility_timeout": 20},
     task_acks_late=True,
