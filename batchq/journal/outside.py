@@ -21,7 +21,8 @@ import redis
 
 from batchq.errors import BatchqError, BodyLost, ConfigurationError, JournalUnreadable, StorageAway
 from batchq.journal.books import Books
-from batchq.journal.replies import chunks, milliseconds, replies_of, to_dict
+from batchq.journal.replies import chunks, milliseconds, to_dict
+from batchq.journal.scripts import Call
 from batchq.prompt import Prompt, split_id
 from batchq.storage import PART, Storage, storage_of
 
@@ -228,10 +229,8 @@ class Outside(Books):
         return deleted
 
     def _unnamed(self, files: Sequence[_Named]) -> Iterator[str]:
-        pipe = self._redis.pipeline(transaction=False)
-        for one in files:
-            self._run("outside", [self._bodies(one.task_id)], [_MARK], on=pipe)
-        for one, reply in zip(files, replies_of(pipe), strict=True):
+        calls: list[Call] = [([self._bodies(one.task_id)], [_MARK]) for one in files]
+        for one, reply in zip(files, self._scripts.run_all("outside", calls), strict=True):
             kept = _kept_in(reply).get(one.number)
             if kept is None or kept.name != one.name:
                 yield one.name
