@@ -17,8 +17,9 @@ __all__ = ["Dead", "dead", "retry"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dead:
-    """A task that has failed with `WorkersKilled`, or a batch that is set aside: its steps killed
-    their workers, or failed, or most rows of its files are of no use.
+    """A task that has failed with `WorkersKilled`, or whose own message cannot be sent on; or a
+    batch that is set aside: its steps killed their workers, or failed, or most rows of its files
+    are of no use.
 
     ``id`` is the task's or the batch's own, and what `retry` takes. ``name`` is the task's name or
     the batch's lane.
@@ -43,7 +44,7 @@ def dead(app: Any) -> list[Dead]:
             id=task_id,
             kind="task",
             name=_name(journal, task_id),
-            reason=f"killed its worker {KILLS} times in a row",
+            reason=journal.why_unsent(task_id) or f"killed its worker {KILLS} times in a row",
             at=_time(at),
         )
         for task_id, at in journal.dead_tasks()
@@ -77,6 +78,7 @@ def retry(app: Any, name: str, *, ask_again: bool = False) -> bool:
         if result.state in READY_STATES:
             # First: what Celery holds for final is not sent again by rescue, but forgotten.
             app.backend.store_result(name, None, BATCHED)
+    journal.forget_failures(name)
     kind = journal.revive(name, ask_again=ask_again)
     if kind == "task":
         resume(app, [name])

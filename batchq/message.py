@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from celery import signals
-from kombu.exceptions import KombuError, OperationalError
+from celery.exceptions import SoftTimeLimitExceeded
+from kombu.exceptions import OperationalError
 from kombu.serialization import dumps as serialize
 from kombu.utils import json
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from batchq.errors import JournalUnreadable
 from batchq.journal import is_rubbish
@@ -117,25 +118,33 @@ _DELAY = re.compile(r"\A(?:[01]\.){28}")
 """Seconds in binary, as kombu.transport.native_delayed_delivery writes them before a key."""
 
 
-def publish(app: Any, messages: Iterable[bytes]) -> list[int]:
+def publish(app: Any, messages: Iterable[bytes]) -> dict[int, Exception | None]:
     """Send kept messages on, verbatim and pipelined, through Celery's own routes.
 
-    Returns the places of those that cannot be sent: rubbish, or for a queue whose key is no queue.
+    Returns the places of those that cannot be sent, with the error that would be raised at each
+    try; None for rubbish, or for a queue whose key is no queue.
     """
     read = [(at, _read(message)) for at, message in enumerate(messages)]
     good = [(at, message) for at, message in read if message is not None]
-    bad = [at for at, message in read if message is None]
+    bad: dict[int, Exception | None] = {at: None for at, message in read if message is None}
     try:
         with app.producer_or_acquire() as producer, producer.batch(500):
             for _, message in good:
                 _publish(app, producer, message)
-    except KombuError as error:
-        if not (isinstance(error.__cause__, ResponseError) and is_rubbish(error.__cause__)):
+    except Exception as error:
+        if not _is_one_s(error):
             raise
-        # One queue is broken, and nobody can tell which messages went out. A second delivery ends
+        # One queue or message is broken, and nobody can tell which went out. A second delivery ends
         # at its claim.
-        return sorted([*bad, *_publish_one_by_one(app, good)])
+        return bad | _publish_one_by_one(app, good)
     return bad
+
+
+def _is_one_s(error: Exception) -> bool:
+    """True where an error is that of one message, or of its queue."""
+    if isinstance(error, OperationalError):
+        return isinstance(error.__cause__, ResponseError) and is_rubbish(error.__cause__)
+    return not isinstance(error, RedisError | OSError | MemoryError | SoftTimeLimitExceeded)
 
 
 def request_of(app: Any, kept: bytes, *, hostname: str | None = None) -> Any:
@@ -165,21 +174,23 @@ def queue_of(kept: bytes) -> str | None:
     return cast("str | None", message["routing_key"]) or None
 
 
-def _publish_one_by_one(app: Any, messages: Iterable[tuple[int, dict[str, Any]]]) -> list[int]:
-    refused: list[int] = []
+def _publish_one_by_one(
+    app: Any, messages: Iterable[tuple[int, dict[str, Any]]]
+) -> dict[int, Exception | None]:
+    refused: dict[int, Exception | None] = {}
     for at, message in messages:
         try:
             with app.producer_or_acquire() as producer:
                 _publish(app, producer, message)
-        except OperationalError as error:
-            if not (isinstance(error.__cause__, ResponseError) and is_rubbish(error.__cause__)):
+        except Exception as error:
+            if not _is_one_s(error):
                 raise
             logger.error(  # noqa: TRY400 the words say it all
-                "the queue %s takes no message: %s",
-                *(message["routing_key"], error),
+                "the queue %s does not take the message of task %s: %s: %s",
+                *(message["routing_key"], message["headers"]["id"], type(error).__name__, error),
                 extra={"action": "resume", "task_id": message["headers"]["id"]},
             )
-            refused.append(at)
+            refused[at] = None if isinstance(error, OperationalError) else error
     return refused
 
 

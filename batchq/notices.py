@@ -70,6 +70,7 @@ __all__ = [
     "tell_set_aside",
     "tell_submitted",
     "tell_throttled",
+    "tell_unsent_task",
     "tell_woken",
     "tick",
 ]
@@ -262,6 +263,14 @@ def tell_set_aside(app: Celery[Any], batch_id: str) -> None:
 @_stops_nothing
 def tell_dead_task(app: Celery[Any], task_id: str, name: str) -> None:
     tell(app, PromptDead(at=_now(app), task_id=task_id, name=name, kills=KILLS))
+
+
+@_stops_nothing
+def tell_unsent_task(app: Celery[Any], task_id: str, why: str) -> None:
+    """A task is set aside, for its message cannot be sent."""
+    record = journal_of(app).task(task_id)
+    name, reason = "" if record is None else record.name, f"set aside: {why}"
+    tell(app, PromptDead(at=_now(app), task_id=task_id, name=name, kills=0, reason=reason))
 
 
 @_stops_nothing

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
+from batchq import notices
 from batchq.errors import JournalUnreadable
+from batchq.flow.mishaps import reason_of
 from batchq.flow.steps import apart
-from batchq.journal import Journal, Receipt, is_rubbish, journal_of
+from batchq.journal import KILLS, Journal, Receipt, is_rubbish, journal_of
 from batchq.message import publish
 from batchq.points import point
 from batchq.prompt import Lane, Outcome, split_id
@@ -57,16 +59,37 @@ def resume(app: Celery[Any], task_ids: Sequence[str]) -> None:
     known = {task_id: message for task_id, message in messages.items() if message is not None}
     if known:
         point("resume.publish")
-    refused = {list(known)[at] for at in publish(app, known.values())}
+    names = list(known)
+    refused = {names[at]: error for at, error in publish(app, known.values()).items()}
     if known:
         point("resume.published")
     journal.postpone(refused)
+    for task_id, error in refused.items():
+        if error is not None:
+            _count(app, journal, task_id, error)
     # If we die before this record, rescue sends them again; a second delivery ends at its claim.
     sent = [task_id for task_id in known if task_id not in refused]
     journal.sent(sent)
+    journal.forget_failures(*sent)
     if sent:
         point("resume.recorded")
     logger.info("resumed %d tasks", len(sent), extra={"action": "resume"})
+
+
+def _count(app: Celery[Any], journal: Journal, task_id: str, error: Exception) -> None:
+    """A task's own message cannot be sent. Three times in a row, and somebody has to look at it."""
+    why = f"its message could not be sent {KILLS} times, last because of {reason_of(error)}"
+    times = journal.count_failure(task_id, why)
+    if times >= KILLS:
+        journal.shelve(task_id)
+        notices.tell_unsent_task(app, task_id, why)
+    follows = "and is set aside" if times >= KILLS else "and is tried again"
+    logger.error(
+        "task %s cannot be sent on, %s (%s)",
+        *(task_id, follows, reason_of(error)),
+        exc_info=error if times == 1 else None,
+        extra={"action": "set-aside", "task_id": task_id},
+    )
 
 
 def _messages(journal: Journal, task_ids: Sequence[str]) -> dict[str, bytes | None]:

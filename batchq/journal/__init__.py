@@ -18,6 +18,7 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
 from batchq.config import Settings, settings
+from batchq.journal.failures import Failures
 from batchq.journal.lanes import Lanes
 from batchq.journal.records import (
     KILLS,
@@ -79,7 +80,7 @@ __all__ = [
 ]
 
 
-class Journal(Lanes, Ties, Ticks, Told, Views, Webhooks):
+class Journal(Lanes, Failures, Ties, Ticks, Told, Views, Webhooks):
     """All that is written to Redis, as verbs. Safe to share between threads."""
 
 

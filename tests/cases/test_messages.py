@@ -84,7 +84,7 @@ def sent_and_sent_again(app: Celery[Any], *args: Any, **options: Any) -> tuple[A
     task: Any = app.tasks["messages.any"]
     task.apply_async(args, **options)
     first = the_message(app)
-    assert publish(app, [kept(task, first)]) == []
+    assert publish(app, [kept(task, first)]) == {}
     return first, the_message(app)
 
 
