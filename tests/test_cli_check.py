@@ -278,6 +278,10 @@ BATCH = BatchRecord(
     tokens=1,
     sealed_at=1,
 )
+DJANGO_BEAT = {
+    "accept_content": ["json"],
+    "beat_scheduler": "django_celery_beat.schedulers:DatabaseScheduler",
+}
 FILE = Finding(level="warning", what="it keeps no append-only file", do="set appendonly")
 
 
@@ -288,6 +292,10 @@ FILE = Finding(level="warning", what="it keeps no append-only file", do="set app
         ({"findings": (replace(FILE, level="unsafe"),)}, "redis", "problem", "append-only"),
         ({"redis_error": "refused"}, "redis", "problem", "cannot be used: refused"),
         ({"schedule": {}}, "schedule", "problem", "batchq.flush and batchq.rescue"),
+        (
+            {"conf": DJANGO_BEAT, "tick": timedelta(seconds=0.5)},
+            *("schedule", "problem", "keeps whole seconds, and of batchq_tick (0.5 s) only 0"),
+        ),
         ({"beat_seen": timedelta(seconds=16)}, "beat", "problem", "last seen 16 s ago"),
         ({"beat_seen": None, "stands_in": "w1"}, "beat", "warning", "w1 stands in"),
         ({"consumers": {}}, "workers", "problem", "no worker answers"),

@@ -20,8 +20,15 @@ PROGRAMS = {
     "accounts": ["search -> ", "support -> ", "azure -> "],
     "retries": ["positive"],
     "side_by_side": ["Who is it about?", "Where is it?", "When is it?"],
+    "django_shop": [
+        "beat has batchq.flush, batchq.rescue",
+        "states seen: BATCHED, SUCCESS",
+        *(f"ticket {number}: 1 run, 1 mail, '" for number in (1, 2)),
+    ],
     "live": ["in this process: ", "in a worker: ", "in a batch: ", "one call of each: "],
 }
+#: What is done before its worker starts.
+FIRST = {"django_shop": ["migrate", "--run-syncdb"]}
 #: Those that serve: tests/test_webhook_mounts.py and tests/test_prometheus.py.
 SERVERS = {"webhook_django", "webhook_fastapi", "webhook_flask", "metrics"}
 EXAMPLES = ROOT / "examples"
@@ -61,7 +68,14 @@ def _services(shared_stack: Stack) -> dict[str, dict[str, str]]:
             "AZURE_OPENAI_API_KEY": f"{API_KEY}-azure",
             "AZURE_OPENAI_ENDPOINT": root,
             "OPENAI_API_VERSION": "2024-10-21",
+            "SHOP_DATABASE": str(shared_stack.directory / "shop.sqlite3"),
         }
+    # django-celery-beat keeps whole seconds.
+    environments["django_shop"]["BATCHQ_TICK"] = "1"
+    for name, words in FIRST.items():
+        argv = [sys.executable, "-m", f"examples.{name}", *words]
+        first = shared_stack.process(argv, name=f"{name}-first", environment=environments[name])
+        assert first.wait(timeout=60) == 0, first.output()
     workers = [
         shared_stack.worker(
             f"examples.{name}",

@@ -233,6 +233,13 @@ def _schedule(seen: Seen) -> Iterator[Told]:
         what = f"beat's schedule has no entry for {' and '.join(missing)}"
         do = "set beat_schedule where the app is made: later it takes the place of Batchq's entries"
         yield "problem", what, do
+    tick = seen.settings.tick.total_seconds()
+    if "django_celery_beat" in str(seen.conf.get("beat_scheduler")) and not tick.is_integer():
+        what = (
+            f"django-celery-beat keeps whole seconds, and of batchq_tick ({tick:g} s) only "
+            f"{int(tick)}: with 0 beat sends Batchq's steps without a pause"
+        )
+        yield "problem", what, "set batchq_tick to whole seconds"
 
 
 def _beat(seen: Seen) -> Iterator[Told]:
