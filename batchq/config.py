@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +31,7 @@ from pydantic import (
 
 from batchq.account import Account, Accounts, read_accounts
 from batchq.errors import ConfigurationError
+from batchq.refusals import REFUSALS
 from batchq.tariffs import OwnPrice, read_prices
 from batchq.validation import Record, explain, nearest
 
@@ -71,6 +72,10 @@ def _file_life(value: object) -> timedelta | None:
     if not timedelta(hours=1) <= life <= timedelta(days=30):
         raise ValueError("accepted is 1 hour to 30 days, or None for the provider's own rule")
     return life
+
+
+_AZURE_KEEPS = timedelta(days=14)
+"""At the least: 1,209,600 to 2,592,000 s are taken (Azure's guide to batches, 2025-03-31)."""
 
 
 def _maybe_seconds(value: object) -> timedelta | None:
@@ -133,6 +138,30 @@ def _storage(value: object) -> str | None:
 
 def _shown_storage(where: str | None) -> str | None:
     return where if where is None or "://" not in where else _without_password(where)
+
+
+# Known refusals
+
+_SWITCH = {True: True, False: False, "on": True, "off": False}
+
+
+def _switches(value: object) -> dict[str, bool] | None:
+    if value is None:
+        return None
+    known = [refusal.name for refusal in REFUSALS]
+    given = cast("Mapping[object, object]", value) if isinstance(value, Mapping) else {None: None}
+    if not all(isinstance(name, str) and _is_switch(state) for name, state in given.items()):
+        raise ValueError(f'accepted is a dict such as {{"{known[0]}": False}}, with "on" and "off"')
+    for name in cast("Mapping[str, object]", given):
+        if name not in known:
+            setting = f"known_refusals[{name!r}]"
+            expected = f"there is none of that name; there are {', '.join(known)}"
+            raise ConfigurationError(setting, None, expected, nearest(name, known))
+    return {cast("str", name): _SWITCH[cast("str", state)] for name, state in given.items()}
+
+
+def _is_switch(state: object) -> bool:
+    return isinstance(state, (bool, str)) and state in _SWITCH
 
 
 # Money
@@ -316,6 +345,7 @@ class Settings(Record):
     strict: bool = False
     streams: bool = True
     ignore_headers: Annotated[tuple[str, ...], BeforeValidator(_header_names)] = ()
+    known_refusals: Annotated[dict[str, bool] | None, BeforeValidator(_switches)] = None
     allow_unsafe_redis: bool = False
     installation: Annotated[str | None, Field(min_length=1, max_length=200)] = None
     encryption: Annotated[str | None, BeforeValidator(_variable)] = None
@@ -349,7 +379,18 @@ class Settings(Record):
             self._not_longer(
                 "batch_deadline", "file_expiry", "a batch's files have to outlive the batch"
             )
+            self._azure_takes(self.file_expiry)
         return self
+
+    def _azure_takes(self, life: timedelta) -> None:
+        azure = [name for name, account in self.accounts.items() if account.kind == "azure"]
+        if azure and life < _AZURE_KEEPS:
+            raise ConfigurationError(
+                PREFIX + "file_expiry",
+                str(life),
+                f"Azure (account {azure[0]!r}) takes 14 to 30 days and refuses each file that is "
+                "to be deleted sooner; accepted is that, or None",
+            )
 
     def _not_longer(self, shorter: str, longer: str, why: str) -> None:
         if getattr(self, shorter) > getattr(self, longer):
@@ -358,6 +399,10 @@ class Settings(Record):
                 str(getattr(self, shorter)),
                 f"accepted is at most {PREFIX}{longer} = {getattr(self, longer)}: {why}",
             )
+
+    @property
+    def refusals_off(self) -> frozenset[str]:
+        return frozenset(name for name, on in (self.known_refusals or {}).items() if not on)
 
     @property
     def shown_redis_url(self) -> str:

@@ -5,6 +5,7 @@ BatchqError
 │   └── UnknownAccount            a captured call belongs to no configured account
 ├── PromptError                   a call in a batched body cannot become a prompt
 │   ├── NotBatchable              a batch file has no form for it
+│   │   └── KnownRefusal          the provider is known to refuse it
 │   ├── PromptTooLarge            no batch file is large enough for it
 │   ├── RequestChanged            a body asks something else in each of its runs
 │   ├── CaptureSwallowed          a body went on after its question (strict=True)
@@ -214,6 +215,26 @@ class NotBatchable(PromptError):
         return (
             f"{self.call} in task {self.task} cannot be batched: {self.reason}. "
             "Make this call inside `with batchq.live():`, or change it."
+        )
+
+
+class KnownRefusal(NotBatchable):
+    """The provider is known to refuse the call, or to fail at it, when its batch runs.
+
+    ``name`` is that of the entry in `batchq_known_refusals`, ``param`` what is refused.
+    """
+
+    def __init__(self, task: str, call: str, reason: str, name: str, param: str) -> None:
+        super().__init__(task, call, reason)
+        self.name = name
+        self.param = param
+        self.args = (task, call, reason, name, param)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.call} in task {self.task} would fail in its batch for {self.param}: "
+            f"{self.reason}. Change the call; if its provider takes it, turn this off with "
+            f'batchq_known_refusals = {{"{self.name}": False}}.'
         )
 
 

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from batchq.asker import Asked, Asker, caller_here
 from batchq.callsite import call_site, other_coroutines
 from batchq.endless import end_this_process
-from batchq.errors import NotBatchable, PromptTooLarge, RunEnded, ThreadWithoutRun
+from batchq.errors import (
+    KnownRefusal,
+    NotBatchable,
+    PromptTooLarge,
+    RunEnded,
+    ThreadWithoutRun,
+)
 from batchq.journal import Claim, Entry
 from batchq.prompt import Lane, Outcome, Prompt, estimate_tokens
 from batchq.seams import task_stack
@@ -69,6 +75,8 @@ class Question:
     body: bytes = field(repr=False)
     fingerprint: str
     inputs: int
+    refused: KnownRefusal | None = None
+    """Why it would fail in its batch. Its answer, where there is one, is good all the same."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -136,6 +144,8 @@ class Run:
                 entry = self._take_by_order(question)
             if entry is not None and entry.outcome is not None:
                 return entry.outcome
+            if question.refused is not None:
+                raise question.refused
             again = self._is_asked_again(question)
             if not again:
                 self._ask(question)

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from batchq.account import BATCH_ENDPOINTS
 from batchq.prompt import estimate_tokens
+from batchq.refusals import known_refusal
 
 __all__ = ["LARGEST", "MOST_INPUTS", "MOST_LINES", "BatchFile", "Problem"]
 
@@ -53,6 +54,8 @@ class BatchFile:
     """A file, as far as it was read. Give it each line once, in order, without its newline."""
 
     azure: bool = False
+    off: frozenset[str] = frozenset()
+    """Names of known refusals that do not count."""
     lines: int = 0
     size: int = 0
     tokens: int = 0
@@ -143,6 +146,14 @@ class BatchFile:
             what = "its body asks for a stream"
             yield self._problem("streaming_unsupported", "body.stream", what)
         yield from self._content(body)
+        yield from self._refused(body)
+
+    def _refused(self, body: Mapping[str, Any]) -> Iterator[Problem]:
+        found = known_refusal(self.endpoint, body, off=self.off)
+        if found is not None:
+            refusal, param = found
+            what = f"{refusal}; --without {refusal.name} takes it"
+            yield self._problem(refusal.code, f"body.{param}", what, fails_all=False)
 
     def _model(self, body: Mapping[str, Any]) -> Iterator[Problem]:
         model = body.get("model")

@@ -11,6 +11,7 @@ import click
 from batchq.commands.batchfile import BatchFile, Problem
 from batchq.commands.lines import lines_of
 from batchq.commands.terminal import Exit, Terminal, command, many
+from batchq.refusals import REFUSALS
 
 __all__ = ["validate"]
 
@@ -21,20 +22,26 @@ _MOST = 100
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--azure", is_flag=True, help="Take URLs without /v1, as Azure does.")
 @click.option(
+    "--without",
+    multiple=True,
+    type=click.Choice([refusal.name for refusal in REFUSALS]),
+    help="Take what this known refusal is about. May be given several times.",
+)
+@click.option(
     "--limit",
     type=click.IntRange(min=0),
     default=_MOST,
     show_default=True,
     help="How many problems are listed; 0: all.",
 )
-def validate(to: Terminal, file: str, *, azure: bool, limit: int) -> Exit:
+def validate(to: Terminal, file: str, *, azure: bool, without: tuple[str, ...], limit: int) -> Exit:
     """Would the provider take this batch FILE?
 
     Reads every line (- is stdin), and says what is wrong, with line numbers. No app, Redis or
     provider is needed. Ends with 1 where something is wrong. The text of a prompt is not
     repeated.
     """
-    seen = BatchFile(azure=azure)
+    seen = BatchFile(azure=azure, off=frozenset(without))
     with lines_of(to, file) as lines:
         problems = seen.problems(lines)
         found = [*_of_name(file), *islice(problems, limit or None)]

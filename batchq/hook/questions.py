@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from batchq.errors import NotBatchable
+from batchq.errors import KnownRefusal, NotBatchable
 from batchq.hook.calls import Call, json_object
 from batchq.hook.carried import extra_headers
 from batchq.hook.streams import STREAMED
 from batchq.matching import OWNERS, owner_of
 from batchq.prompt import fingerprint
+from batchq.refusals import known_refusal
 from batchq.run import Question, bypass
 
 if TYPE_CHECKING:
@@ -42,7 +45,8 @@ def question_of(call: Call, content: bytes) -> Question:
     if body is None:
         raise _refused(call, "a batch line carries JSON, and this call sends files or a form")
     _check_stream(call, endpoint, body)
-    return _build(name, endpoint, _line_of(call, account, endpoint, body))
+    line = _line_of(call, account, endpoint, body)
+    return replace(_build(name, endpoint, line), refused=_known_refusal(call, endpoint, line))
 
 
 def _refused(call: Call, reason: str) -> NotBatchable:
@@ -52,6 +56,16 @@ def _refused(call: Call, reason: str) -> NotBatchable:
 def account_of(call: Call) -> tuple[str, Account]:
     accounts = call.run.settings.accounts
     return accounts.match(call.url, key_of(call.headers), call.headers)
+
+
+def _known_refusal(call: Call, endpoint: str, line: dict[str, Any]) -> KnownRefusal | None:
+    settings = call.run.settings
+    wait = settings.flush_after or timedelta(0)
+    found = known_refusal(endpoint, line, off=settings.refusals_off, wait=wait)
+    if found is None:
+        return None
+    refusal, param = found
+    return KnownRefusal(call.run.task_name, call.words, str(refusal), refusal.name, param)
 
 
 def _check_owner(call: Call, account: Account) -> None:

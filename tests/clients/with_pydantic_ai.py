@@ -8,8 +8,10 @@ from pydantic import BaseModel
 from pydantic_ai import Agent, Embedder
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 
-from tests.capture.bench import MODEL
 from tests.clients.both import Both
+
+# One that takes tools on /v1/chat/completions without more ado.
+MODEL = "gpt-4.1-mini"
 
 TEXT = "The weather of Paris."
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from smolagents import OpenAIModel, Tool, ToolCallingAgent
 
-from tests.capture.bench import MODEL
 from tests.clients.both import Both
+
+# One that takes tools on /v1/chat/completions without more ado.
+MODEL = "gpt-4.1-mini"
 
 
 class Weather(Tool):
