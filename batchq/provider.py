@@ -575,7 +575,9 @@ def _code(value: object) -> str | None:
 
 def _status(response: Json) -> int | None:
     if "status_code" in response:
-        status = _whole(response["status_code"])
+        told = response["status_code"]
+        # Some write the reason behind it: "200 OK".
+        status = _whole(told.partition(" ")[0] if isinstance(told, str) else told)
         return status if status in _STATUSES else None
     # Some servers leave it out. An answer is an answer; an error is asked again.
     body = _object(response.get("body"))

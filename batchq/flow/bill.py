@@ -22,6 +22,8 @@ TURNAROUNDS = (60, 300, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 57_600, 86_400
 
 _SUMMED = ("input_tokens", "cached_tokens", "output_tokens", "cost", "live_cost")
 _EXAMPLES = 5
+_LONGEST_ID = 500
+"""Of an id that is none of ours; a provider's file may hold one of any length."""
 _NEVER_RAN = frozenset({"failed", "refused", "given_up"})
 _CODES = 50
 """More kinds of errors than that are no kinds."""
@@ -62,7 +64,7 @@ class Bill:
         self._codes[code] += 1
         examples = self._examples.setdefault(code, [])
         if len(examples) < _EXAMPLES:
-            examples.append(custom_id)
+            examples.append(custom_id[:_LONGEST_ID])
 
     def fields(self) -> dict[str, Any]:
         """What the batch's record says of it."""

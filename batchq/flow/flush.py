@@ -212,6 +212,12 @@ class _Submission:
         file_id = None
         if record.upload_intent_at:
             file_id = provider.find_file(name, since=_time(record.upload_intent_at))
+            if file_id is None:
+                logger.warning(
+                    "the file of batch %s is not found by its name: it goes up, or up again",
+                    self.batch_id,
+                    extra={"action": "flush", **self._ids},
+                )
         if file_id is None:
             with tempfile.TemporaryDirectory(prefix="batchq-") as folder:
                 path = Path(folder, name)

@@ -6,7 +6,7 @@ It was raised at each try, for ever: a traceback every few seconds, and tasks th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -129,6 +129,26 @@ def test_a_step_that_gets_on_in_between_is_not_set_aside(
     (over,) = steps.until_over()
     assert times() == 2
     assert over["answered"] == "1"
+
+
+def test_a_batch_that_cannot_be_adopted_stops_no_other(
+    steps: Contained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a journal is lost, nothing is sealed before the provider is looked through."""
+    capture(steps.journal)
+    lost = steps.submitted().id
+    rows = Provider.rows
+
+    def odd(provider: Provider, file_id: str) -> Iterator[bytes]:
+        for line in rows(provider, file_id):
+            yield line.replace(b'"model": "gpt-5.6-luna"', b'"model": {"name": "luna"}')
+
+    monkeypatch.setattr(Provider, "rows", odd)
+    steps.server.client.flushall()
+    asked = capture(steps.journal, lane=OTHER)
+    flush(steps.app, everything=True)
+    steps.until(lambda: outcomes(steps.journal, asked) != [None], "it has its outcome")
+    assert f"batch {lost} is left out (TypeError)" in caplog.text
 
 
 def test_what_dies_and_what_fails_counts_together(

@@ -208,6 +208,53 @@ def test_an_error_that_came_as_an_answer_is_that_error(
     assert three(bench)[1].result == raised
 
 
+ODD: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "a custom id that is null": lambda row: row | {"custom_id": None},
+    "a status that is true": with_response({"status_code": True}),
+    "a custom id of a megabyte": lambda row: row | {"custom_id": "x" * 1_000_000, "error": "no"},
+    "a body in a list": with_body(["x"]),
+    "two rows in one": lambda row: json.dumps(row).encode() * 2,
+    "another's answer": lambda row: answered(row, "It was answered twice."),
+}
+
+
+def test_many_odd_rows_in_one_batch(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, between twice as many others, and in a file that ends in the middle of a row."""
+    rows, read = Provider.rows, list[str]()
+    kinds = iter(ODD.values())
+
+    def hostile(provider: Provider, file_id: str) -> Iterator[bytes]:
+        first = not read or file_id == read[0]
+        read.append(file_id)
+        for number, line in enumerate(rows(provider, file_id)):
+            odd = number % 3 == 0 and first
+            made = next(kinds, lambda row: row)(json.loads(line)) if odd else line
+            yield made if isinstance(made, bytes) else json.dumps(made).encode()
+            if odd:
+                yield line[:-9]
+
+    monkeypatch.setattr(Provider, "rows", hostile)
+
+    @bench.task
+    def body(number: int) -> str:
+        return ask(client, f"question {number}")
+
+    sent = [bench.send(body, number) for number in range(3 * len(ODD))]
+    bench.deliver()
+    for _ in range(4):
+        bench.answer()
+        bench.deliver()
+    assert {result.state for result in sent} == {"SUCCESS"}
+    assert bench.journal.open_batches() == []
+    assert bench.emulator.ledger()["batches_created"] <= 2
+
+
+def test_a_status_may_have_its_reason_with_it(bench: Bench, changed: Callable[..., None]) -> None:
+    changed(with_response({"status_code": "200 OK"}))
+    assert "Error" not in three(bench)[1].result
+    assert bench.emulator.ledger()["batches_created"] == 1
+
+
 def test_a_response_that_failed_is_the_body_s_to_look_at() -> None:
     """It has an error as well, live too, beside an output."""
     body = {
