@@ -338,15 +338,17 @@ class Accounts(Mapping[str, Account]):
     def has_other_key(self, name: str, key: str) -> bool:
         """True where the key of a call is surely none that the account has had.
 
-        Of tokens and functions that give them, nobody can tell.
+        Of tokens, of functions that give them and of an HTTP client that puts another in their
+        place, nobody can tell.
         """
         account = self[name]
-        if not key or not account.key_source.startswith(("env:", "file:")):
+        stays = account.key_source.startswith(("env:", "file:")) and account.http_client is None
+        if not key or not stays:
             return False
         if self._ring.fits(name, key):
             return False
         self._ring.learn(name, account)
-        return not self._ring.fits(name, key)
+        return self._ring.knows(name) and not self._ring.fits(name, key)
 
 
 def _not_configured(url: str) -> str:

@@ -66,6 +66,10 @@ class KeyRing:
         """True where ``key`` is, or was, that of the account, as far as it has been read."""
         return bool(key) and not self._marks[name].isdisjoint(marks(key))
 
+    def knows(self, name: str) -> bool:
+        """True where a key of the account has been read here."""
+        return bool(self._marks[name])
+
     def learn(self, name: str, account: Account) -> str:
         """Read the account's key as it is now; gives what there is to say of it."""
         if not account.has_key:

@@ -387,6 +387,21 @@ def test_another_key_is_told_once(
     assert "sk-of-another-team" not in caplog.text
 
 
+def test_a_key_that_cannot_be_read_here_is_no_other_key(
+    make_bench: MakeBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker that only runs bodies needs no key of the account."""
+    bench = make_bench(batchq_accounts={"default": {"api_key": "env:NOT_SET_HERE"}})
+
+    @bench.task
+    def body() -> str:
+        return ask(OpenAI(), "hello")
+
+    with caplog.at_level(logging.WARNING, logger="batchq"):
+        bench.ask(body)
+    assert caplog.records == []
+
+
 # Two accounts at one URL
 
 

@@ -35,6 +35,22 @@ HARMLESS = {
     "X-Client-Name": "shop",
     "X-SDK-Version": "3",
     "another-library-version": "0.4.1rc1",
+    # Of tracing tools.
+    "tracestate": "a=b",
+    "baggage": "a=b",
+    "b3": "1-2",
+    "X-B3-Sampled": "1",
+    "x-datadog-sampling-priority": "1",
+    "sentry-trace": "1-2",
+    "newrelic": "e30=",
+    "uber-trace-id": "1:2:0:1",
+    "uberctx-tenant": "7",
+    "ot-tracer-sampled": "true",
+    "X-INSTANA-T": "1",
+    "X-Amzn-Trace-Id": "Root=1",
+    "X-Cloud-Trace-Context": "1/2",
+    "elastic-apm-traceparent": "00-1",
+    "sw8": "1-2",
     "Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 }
 

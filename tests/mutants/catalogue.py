@@ -239,9 +239,9 @@ _SUBMISSION = [
     ),
     Mutant(
         "the SDK repeats what has no idempotency key",
-        "batchq/provider.py",
-        "project=account.project,\n        timeout=timeout,\n        max_retries=0,",
-        "project=account.project,\n        timeout=timeout,\n        max_retries=2,",
+        "batchq/clients.py",
+        '"max_retries": 0,',
+        '"max_retries": 2,',
         (PROVIDER,),
     ),
 ]
