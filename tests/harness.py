@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).parent.parent
 CELERY = [sys.executable, "-m", "celery"]
+#: Pools that change the standard library: before it is imported, so that no fork can start them.
+GREEN = frozenset({"gevent"})
 #: What a process reads before it imports anything: a fork would know nothing of these.
 ANEW = {"LD_PRELOAD", "PYTHONPATH"}
 #: In the environment of every process that a test starts, directly or not.
@@ -114,9 +116,8 @@ class Process:
     def _start(
         self, environment: dict[str, str], directory: Path
     ) -> subprocess.Popen[bytes] | Forked:
-        if self.argv[:3] == CELERY and all(
-            environment.get(name) == os.environ.get(name) for name in ANEW
-        ):
+        as_here = all(environment.get(name) == os.environ.get(name) for name in ANEW)
+        if self.argv[:3] == CELERY and as_here and GREEN.isdisjoint(self.argv):
             where: dict[str, Any] = {"directory": directory, "log": self.log, "mark": MARK}
             return Forked(self.argv[3:], environment=environment, **where)
         with self.log.open("ab") as output:
@@ -298,7 +299,7 @@ class Stack:
         self,
         module: str,
         *extra: str,
-        pool: Literal["prefork", "threads", "solo"] = "prefork",
+        pool: Literal["prefork", "threads", "solo", "gevent"] = "prefork",
         concurrency: int = 2,
         queues: Iterable[str] = ("celery", "batchq"),
         environment: Mapping[str, str] | None = None,

@@ -26,11 +26,13 @@ Function = Callable[["Place"], Any]
 NO_LIMITS = {
     "threads": "Celery has no time limits in the threads pool",
     "solo": "Celery has no time limits in the solo pool",
+    "gevent": "Celery has no soft time limits in the gevent pool, and a hard one is raised there",
 }
 ONE_THING = {"solo": "nothing else runs while a live call is slow"}
 ONE_PROCESS = {
     "threads": "the process of the task is the whole worker",
     "solo": "the process of the task is the whole worker",
+    "gevent": "the process of the task is the whole worker",
 }
 
 

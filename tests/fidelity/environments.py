@@ -16,9 +16,9 @@ from celery import Celery
 
 from tests.fidelity.behaviours import Behaviour
 from tests.fidelity.tasks import make
-from tests.harness import Process, ReservedPort, Stack, wait_until
+from tests.harness import GREEN, Process, ReservedPort, Stack, wait_until
 
-Pool = Literal["prefork", "threads", "solo"]
+Pool = Literal["prefork", "threads", "solo", "gevent"]
 
 #: Debian's wrapper would run it as another user, in a home that is not ours.
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -60,6 +60,7 @@ REDIS = {
     "prefork": Environment(name="Redis, prefork"),
     "threads": Environment(name="Redis, threads", pool="threads", loses_events=_TWO_THREADS),
     "solo": Environment(name="Redis, solo", pool="solo"),
+    "gevent": Environment(name="Redis, gevent", pool="gevent"),
 }
 RABBIT = Environment(
     name="RabbitMQ, results in Redis",
@@ -116,16 +117,22 @@ def running(environment: Environment, stack: Stack) -> Iterator[Celery[Any]]:
         if environment.backend == "a database":
             backend = f"db+sqlite:///{_database(stack.directory / 'results.sqlite')}"
         conf = {"broker_url": broker, "result_backend": backend, **environment.settings}
+        # Celery refuses a pickle to a worker of root, as tests in a container are.
+        its = {"FIDELITY": json.dumps(conf), "C_FORCE_ROOT": "1"}
+        # Celery has no beat inside a worker of greenlets.
+        green = environment.pool in GREEN
+        if green:
+            stack.beat("tests.fidelity.app", environment=its)
+        inside = () if green else ("--beat", "--schedule", str(stack.directory / "schedule"))
         worker = stack.worker(
             "tests.fidelity.app",
-            *("--beat", "--schedule", str(stack.directory / "schedule")),
+            *inside,
             "--task-events",
             pool=environment.pool,
             # More than the live calls that are slow at once: what expires is to begin in time.
             concurrency=6,
             queues=["celery", "batchq", "special", "topical"],
-            # Celery refuses pickle to a worker of root, as tests in a container are.
-            environment={"FIDELITY": json.dumps(conf), "C_FORCE_ROOT": "1"},
+            environment=its,
         )
         app = make(conf)
         try:
