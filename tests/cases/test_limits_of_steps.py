@@ -33,7 +33,7 @@ def test_the_app_s_own_tasks_have_the_app_s() -> None:
 
 def test_a_download_may_take_longer_than_the_app_s_tasks_may(stack: Stack) -> None:
     stack.emulator.fault("slow", call="content", seconds=8)
-    worker = stack.worker("tests.apps.limited")
+    worker = stack.worker("tests.apps.limited", *("--soft-time-limit", "4", "--time-limit", "6"))
     stack.beat("tests.apps.limited")
     assert limited.ask.delay("a long download").get(timeout=60)
     assert stack.emulator.fired("slow") == 1

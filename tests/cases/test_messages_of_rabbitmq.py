@@ -7,6 +7,7 @@ was due in less than a second could not be sent: Celery makes whole seconds of a
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -46,9 +47,12 @@ def test_a_message_comes_again_as_it_came(stack: Stack) -> None:
                 {"countdown": 1},
                 {"countdown": 2, "headers": {"tenant": "one"}},
                 {"countdown": 3, "queue": "other"},
+                {"eta": datetime.now(UTC) + timedelta(seconds=4)},
             )
         ]
         seen = [result.get(timeout=60) for result in sent]
+        again_and_again = app.tasks["quorum.retries"].apply_async(("twice",), countdown=1)
+        _, last = again_and_again.get(timeout=60)
         app.close()
         for first, again in seen:
             assert {name: again["properties"][name] for name in PROPERTIES} == PROPERTIES
@@ -56,10 +60,10 @@ def test_a_message_comes_again_as_it_came(stack: Stack) -> None:
             assert not [name for name in again["headers"] or {} if "death" in name]
         delayed = [first["delivery_info"] for first, _ in seen[1:]]
         assert all("celery_delayed" in where["exchange"] for where in delayed)
-        assert [again["delivery_info"]["routing_key"] for _, again in seen] == [
-            *["celery"] * 3,
-            "other",
-        ]
+        keys = [again["delivery_info"]["routing_key"] for _, again in seen]
+        assert keys == ["celery", "celery", "celery", "other", "celery"]
+        # The last of three ways through the delays, and nothing of those before.
+        assert last["delivery_info"]["routing_key"].count(".") == 28
         assert [(again["headers"] or {}).get("tenant") for _, again in seen].count("one") == 1
         assert "Traceback" not in worker.output()
         worker.stop()
