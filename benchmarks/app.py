@@ -26,6 +26,7 @@ def made(prefix: str) -> Celery[Any]:
         batchq_redis_url=REDIS_URL,
         batchq_key_prefix=prefix,
         batchq_flush_after=0,
+        batchq_large_bodies=os.environ.get("BENCHMARK_LARGE_BODIES"),
     )
     return batchq.install(app)
 

@@ -1,11 +1,12 @@
 """What flushing and fetching one full batch costs a worker in memory, on the real journal.
 
-    python -m benchmarks.flush_memory [--megabytes 190] [--prompts 40000]
+    python -m benchmarks.flush_memory [--megabytes 190] [--prompts 40000] [--outside]
 
 A worker seals a lane, writes the batch file, reads it back, uploads it; later it downloads the
 result file, writes each outcome to its journal and sends each task on. Each of the two runs in a
 process of its own that has imported everything and has its connections open; what counts is how
-far its memory grows over that. Valkey and the emulator are other processes.
+far its memory grows over that. Valkey and the emulator are other processes. With --outside large
+bodies lie in a directory, and not in Valkey.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=190)
     parser.add_argument("--prompts", type=int, default=40_000)
+    parser.add_argument("--outside", action="store_true")
     parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part is not None:
@@ -57,9 +59,11 @@ def main() -> int:
             "REDIS_URL": url,
             "OPENAI_API_KEY": emulator.api_key,
             "OPENAI_BASE_URL": emulator.url,
+            **({"BENCHMARK_LARGE_BODIES": directory} if options.outside else {}),
         }
         say(f"{machine()}; {options.prompts:,} prompts, {size:,} bytes each")
         fill(question(size), options.prompts)
+        say(f"  Valkey holds {used(url) / MEGABYTE:.1f} MB")
         grown = [measured("flush")]
         emulator.reset()
         forget()
@@ -149,6 +153,13 @@ def forget() -> None:
     from benchmarks.app import REDIS_URL
 
     redis.Redis.from_url(REDIS_URL).flushall()
+
+
+def used(url: str) -> int:
+    """Bytes that the server has for its keys."""
+    with redis.Redis.from_url(url) as client:
+        known: Any = client.info("memory")
+    return int(known["used_memory_dataset"])
 
 
 def message(task_id: str, name: str) -> bytes:
