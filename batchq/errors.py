@@ -49,7 +49,8 @@ class BatchqError(Exception):
 class NotFound(BatchqError):
     """An operator named something that there is not; raised by `batchq.operate`.
 
-    ``what`` is lane, batch or task; ``known`` are names that there are, where they can be listed.
+    ``what`` is lane, account, batch or task; ``known`` are names that there are, where they can be
+    listed.
     """
 
     def __init__(self, what: str, name: str, known: Sequence[str] = ()) -> None:
@@ -143,8 +144,11 @@ class ProviderRefused(ProviderError):
     """The provider answered with a 4xx: the call had no effect.
 
     `message` is what it said. Of a call that sends prompts it stays out of `args` and of the text,
-    and so out of logs, events and results: a provider may repeat what it was sent.
+    and so out of logs, events and results: a provider may repeat what it was sent. `kind` is its
+    type, where some servers have what others say in the code.
     """
+
+    kind: str | None = None
 
     def __init__(
         self,

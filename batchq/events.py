@@ -1,6 +1,6 @@
 """Events: what happens on the journey, as frozen records.
 
-They hold ids, lanes, counts, times, codes and money; no prompt, no answer, no key. The first seven
+They hold ids, lanes, counts, times, codes and money; no prompt, no answer, no key. The first eight
 kinds are sent as signals too (`batchq.signals`); all of them are in the journal's stream.
 """
 
@@ -13,9 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast, get_args
 
 from batchq.prices import dollars
+from batchq.trouble import BECAUSE, TroubleReason
 
 __all__ = [
     "KINDS",
+    "AccountGoesOn",
+    "AccountPaused",
     "BatchAdopted",
     "BatchChanged",
     "BatchEmptied",
@@ -40,7 +43,15 @@ __all__ = [
 ]
 
 Reason = Literal[
-    "validation", "no_room", "expired", "cancelled", "deadline", "lost", "refused", "given_up"
+    "validation",
+    "no_room",
+    "paused",
+    "expired",
+    "cancelled",
+    "deadline",
+    "lost",
+    "refused",
+    "given_up",
 ]
 """Why a batch failed; docs/notices.md says when each."""
 LimitReason = Literal["no_room", "throttled"]
@@ -138,6 +149,7 @@ class BatchFailed(_Ended):
 _WHY_FAILED: Mapping[Reason, str] = {
     "validation": "its file was refused",
     "no_room": "the provider has no room for it",
+    "paused": "its account is paused",
     "expired": "it expired",
     "cancelled": "it was cancelled",
     "deadline": "it was not final in time",
@@ -198,6 +210,28 @@ class LimitReached(Event):
             return f"{who} is throttled{pause}: batch {self.batch} waits"
         limit = "" if self.limit is None else f", at most {self.limit:,} tokens are queued now"
         return f"{who} has no room for batch {self.batch}{limit}; its prompts go again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountPaused(Event):
+    """An account can do nothing for a while: no prompt fails by it, and none of it is sent but a
+    small batch now and then, which tries whether it is over. ``code`` is the provider's; ``lane``
+    and ``batch`` are those that met it.
+
+    Told once an hour for an account and a reason.
+    """
+
+    account: str
+    reason: TroubleReason
+    code: str
+    lane: str
+    batch: str
+
+    def __str__(self) -> str:
+        return (
+            f"account {self.account} is paused, because {BECAUSE[self.reason]} ({self.code}); "
+            "its prompts wait, and go on by themselves once it is over"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +338,17 @@ class BatchWoken(_OfBatch):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountGoesOn(Event):
+    """An account that was paused for so long goes on."""
+
+    account: str
+    paused_for: timedelta
+
+    def __str__(self) -> str:
+        return f"account {self.account} goes on, after a pause of {span(self.paused_for)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TasksRescued(Event):
     """Rescue sent answered tasks again that nobody had taken on."""
 
@@ -334,6 +379,7 @@ KINDS: Mapping[str, type[Event]] = {
     "batch_failed": BatchFailed,
     "prompt_dead": PromptDead,
     "limit_reached": LimitReached,
+    "account_paused": AccountPaused,
     "budget_near": BudgetNear,
     "lane_stuck": LaneStuck,
     "batch_sealed": BatchSealed,
@@ -341,6 +387,7 @@ KINDS: Mapping[str, type[Event]] = {
     "batch_emptied": BatchEmptied,
     "batch_adopted": BatchAdopted,
     "batch_woken": BatchWoken,
+    "account_goes_on": AccountGoesOn,
     "tasks_rescued": TasksRescued,
 }
 _KIND_OF: Mapping[type[Event], str] = {record: kind for kind, record in KINDS.items()}
@@ -435,6 +482,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "timedelta | None": _or_none(_duration),
     "tuple[str, ...]": lambda value: tuple(map(_word, value)),
     "Reason": lambda value: _one_of(value, get_args(Reason)),
+    "TroubleReason": lambda value: _one_of(value, get_args(TroubleReason)),
     "LimitReason": lambda value: _one_of(value, get_args(LimitReason)),
     "StuckReason": lambda value: _one_of(value, get_args(StuckReason)),
 }

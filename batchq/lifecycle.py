@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from batchq.prompt import Outcome
+from batchq.trouble import Trouble, in_file
 from batchq.usage import mapping
 from batchq.wordings import error_in_words, status_in_words
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from batchq.account import Limits
     from batchq.config import Settings
     from batchq.events import Reason, StuckReason
-    from batchq.journal import BatchRecord, LaneRecord, Search, Sums
+    from batchq.journal import AccountPause, BatchRecord, LaneRecord, Search, Sums
     from batchq.prompt import Lane
     from batchq.provider import BatchErrorLine, ProviderBatch, Row
 
@@ -33,7 +34,9 @@ __all__ = [
     "News",
     "NextFlush",
     "NoRoom",
+    "NotTheirs",
     "Wait",
+    "account_pauses",
     "after_failed_validation",
     "after_poll",
     "budget_reached",
@@ -41,6 +44,7 @@ __all__ = [
     "files_missing",
     "is_due",
     "is_of_use",
+    "is_due_but_for_its_account",
     "is_over",
     "is_stuck",
     "late_by",
@@ -51,6 +55,7 @@ __all__ = [
     "ought_to_go",
     "parts_to_ask",
     "pause_between_polls",
+    "probe_limits",
     "search_is_due",
     "split_budget",
     "tokens_allowed",
@@ -96,6 +101,8 @@ def next_flush(lane: LaneRecord, settings: Settings) -> NextFlush:
         return NextFlush(due_in=None, why="it is held")
     if lane.lane.account not in settings.accounts:
         return NextFlush(due_in=None, why=f"account {lane.lane.account!r} is not in the settings")
+    if lane.account_pause is not None:
+        return _after_its_pause(lane.account_pause)
     if lane.paused is not None:
         return NextFlush(due_in=lane.paused, why="the provider has no room for it before that")
     if not lane.prompts:
@@ -109,6 +116,14 @@ def next_flush(lane: LaneRecord, settings: Settings) -> NextFlush:
     if lane.called is not None and lane.oldest >= lane.called:
         return NextFlush(due_in=_NOW, why="it was asked for")
     return _by_the_clock(lane, settings)
+
+
+def _after_its_pause(pause: AccountPause) -> NextFlush:
+    why = f"account {pause.account!r} is paused, because {pause.because}"
+    if pause.probe:
+        return NextFlush(due_in=None, why=f"{why}; a small batch tries whether it still is")
+    # Its account alone makes nothing due.
+    return NextFlush(due_in=max(pause.next_try, _A_MOMENT), why=f"{why}; a small batch tries then")
 
 
 def _by_the_clock(lane: LaneRecord, settings: Settings) -> NextFlush:
@@ -133,12 +148,18 @@ def is_due(lane: LaneRecord, settings: Settings) -> bool:
     return lane.prompts > 0 and next_flush(lane, settings).is_now
 
 
+def is_due_but_for_its_account(lane: LaneRecord, settings: Settings) -> bool:
+    """True where a lane would be flushed now if its account were not paused."""
+    return is_due(replace(lane, account_pause=None), settings)
+
+
 def late_by(lane: LaneRecord, settings: Settings) -> timedelta:
-    """How long a lane has been due by the clock, or by somebody's word; 0 where it is not, or held.
+    """How long a lane has been due by the clock, or by somebody's word; 0 where it is not, is held,
+    or its account is paused.
 
     Since when a lane has been full nobody knows, so that alone makes it late by nothing.
     """
-    if lane.held or not lane.prompts:
+    if lane.held or not lane.prompts or lane.account_pause is not None:
         return _NOW
     since = [_NOW]
     if settings.flush_after is not None:
@@ -153,7 +174,7 @@ def longest_wait(settings: Settings) -> timedelta:
 
     In each of its batches: in the lane (for `flush_at` a day), for the create, for the provider,
     for the cancel, for the files. What nobody can set is not in it: a provider that has no room or
-    is out of reach, a key that is refused, a Celery queue that is long.
+    is out of reach, an account that is paused, a Celery queue that is long.
     """
     in_lane = timedelta(days=1) if settings.flush_after is None else settings.flush_after
     in_batch = settings.create_grace + settings.batch_deadline + _ABANDON_AFTER
@@ -319,11 +340,15 @@ def files_missing(batch: ProviderBatch) -> bool:
     return unnamed_output or unnamed_errors or not (batch.output_file_id or batch.error_file_id)
 
 
-def why_failed(status: str, codes: Sequence[str]) -> Reason | None:
-    """Why a batch failed that ended with this status of its provider; None where it did not."""
+def why_failed(status: str, codes: Sequence[str], *, paused: bool = False) -> Reason | None:
+    """Why a batch failed that ended with this status of its provider; None where it did not.
+    ``paused`` where its account was, for the same reason.
+    """
     match status:
         case "completed":
             return None
+        case "failed" if paused:
+            return "paused"
         case "failed":
             return "no_room" if NO_ROOM in codes[:1] else "validation"
         case "expired" | "cancelled":
@@ -380,10 +405,23 @@ class AskAgain:
     outcome: Outcome
 
 
+@dataclass(frozen=True, slots=True)
+class NotTheirs:
+    """No line is to blame: the account has this trouble. All go again once it is over."""
+
+    trouble: Trouble
+
+
 def after_failed_validation(
-    errors: Sequence[BatchErrorLine],
-) -> NoRoom | BadLine | Hopeless | AskAgain:
-    """What follows from the errors of a batch whose validation failed (nothing of it has run)."""
+    errors: Sequence[BatchErrorLine], *, well: bool = False
+) -> NoRoom | BadLine | Hopeless | AskAgain | NotTheirs:
+    """What follows from the errors of a batch whose validation failed (nothing of it has run).
+
+    An account that was ``well`` a moment ago is not to blame for what nobody knows.
+    """
+    trouble = in_file(errors)
+    if trouble is not None and not (well and trouble.reason == "unknown"):
+        return NotTheirs(trouble)
     if not errors:
         return AskAgain(
             Outcome.error(400, code="batch_failed", message="The batch failed without a reason.")
@@ -421,6 +459,23 @@ def split_budget(lines: int) -> int:
     and once more for each part that passes: a cause that all lines share ends within the first.
     """
     return 2 * math.ceil(math.log2(max(lines, 1))) + 2
+
+
+# An account that can do nothing for a while
+
+_PROBE = 10
+"""Prompts that try whether a paused account can go on: few enough to lose no time with them."""
+_POLLS = 12
+
+
+def account_pauses(settings: Settings) -> tuple[timedelta, timedelta]:
+    """How long an account is paused at first, and at the longest; in between it doubles."""
+    return _POLLS * settings.poll_first, _POLLS * settings.poll_longest
+
+
+def probe_limits(limits: Limits) -> Limits:
+    """What the batch holds at most that tries whether an account can go on."""
+    return limits.model_copy(update={"lines": min(_PROBE, limits.lines)})
 
 
 def limit_to_learn(limit: int | None, *, refused: int, queued: int) -> int:

@@ -82,6 +82,7 @@ METRICS: Mapping[str, Metric] = {
         _gauge("batches", "Open batches; status is the provider's word", "state", "status", *_LANE),
         _gauge("oldest_batch_age_seconds", "Since its oldest batch was sealed", "state", *_LANE),
         _gauge("batch_late_seconds", "How late its latest step is that nobody takes", *_LANE),
+        _gauge("account_paused", "1 while nothing of the account can be sent", "account"),
         _gauge(
             "token_limit",
             "Input tokens that may be queued at the provider, as set or learned",
@@ -154,6 +155,7 @@ class Reading:
     dead: int
     beat: timedelta | None
     stands_in: bool
+    paused: frozenset[str] = frozenset()
 
     @property
     def known(self) -> list[Lane]:
@@ -204,6 +206,7 @@ def read(app: Any) -> Reading:
         overdue=journal.overdue_tasks(longest_wait(config)),
         long_runs=len(journal.long_runs(longer_than=config.long_run)),
         dead=len(journal.dead_tasks()),
+        paused=frozenset(journal.account_pauses(config.accounts)),
         stands_in=journal.stands_in() is not None,
         at=journal.now(),
         beat=journal.since_beat(),
@@ -324,6 +327,8 @@ def _of_all(sheet: Sheet, reading: Reading) -> None:
     sheet.add("long_runs", reading.long_runs)
     sheet.add("dead", reading.dead, "task")
     sheet.add("dead", sum(batch.dead_at > 0 for batch in reading.batches), "batch")
+    for account in reading.config.accounts:
+        sheet.add("account_paused", account in reading.paused, account)
     beat = 0.0 if reading.beat is None else reading.at / 1000 - reading.beat.total_seconds()
     sheet.add("beat_seen_timestamp_seconds", beat)
     sheet.add("stand_in", reading.stands_in)

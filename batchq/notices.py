@@ -19,6 +19,8 @@ from celery.exceptions import SoftTimeLimitExceeded
 from batchq import notify
 from batchq.config import behind, settings
 from batchq.events import (
+    AccountGoesOn,
+    AccountPaused,
     BatchAdopted,
     BatchChanged,
     BatchEmptied,
@@ -54,10 +56,12 @@ if TYPE_CHECKING:
 
     from batchq.lease import Lease
     from batchq.provider import BatchErrorLine
+    from batchq.trouble import Trouble
 
 __all__ = [
     "batch_lease",
     "tell",
+    "tell_account_goes_on",
     "tell_adopted",
     "tell_changed",
     "tell_dead_task",
@@ -65,6 +69,7 @@ __all__ = [
     "tell_ended",
     "tell_no_room",
     "tell_not_taken",
+    "tell_paused",
     "tell_rescued",
     "tell_sealed",
     "tell_set_aside",
@@ -78,6 +83,7 @@ __all__ = [
 logger = logging.getLogger("batchq.notices")
 
 _HOUR = timedelta(hours=1)
+_NONE = timedelta(0)
 _CODES = 5
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -144,11 +150,15 @@ def tell_changed(app: Celery[Any], batch: BatchRecord, found: Mapping[str, Any])
 
 
 @_stops_nothing
-def tell_ended(app: Celery[Any], batch_id: str, errors: Iterable[BatchErrorLine] = ()) -> None:
-    """A batch that was submitted is closed. ``errors`` are those of the batch as a whole."""
+def tell_ended(
+    app: Celery[Any], batch_id: str, errors: Iterable[BatchErrorLine] = (), *, paused: bool = False
+) -> None:
+    """A batch that was submitted is closed. ``errors`` are those of the batch as a whole;
+    ``paused`` where they are its account's.
+    """
     if (batch := journal_of(app).batch(batch_id)) is not None:
         codes = tuple(dict.fromkeys(_word(error.code) for error in errors))[:_CODES]
-        reason = why_failed(batch.status, codes)
+        reason = why_failed(batch.status, codes, paused=paused)
         if reason is None:
             tell(app, BatchFinished(**_end_of(batch)))
         else:
@@ -285,6 +295,28 @@ def tell_throttled(app: Celery[Any], batch: BatchRecord, retry_after: timedelta 
     if _first_this_hour(app, batch, "throttled"):
         at, pause = _now(app), retry_after
         tell(app, LimitReached(at=at, reason="throttled", retry_after=pause, **_whose(batch)))
+
+
+@_stops_nothing
+def tell_paused(app: Celery[Any], batch: BatchRecord, trouble: Trouble) -> None:
+    """The account of a batch is paused."""
+    account = batch.lane.account
+    if journal_of(app).first_told(f"paused:{account}:{trouble.reason}", for_=_HOUR):
+        event = AccountPaused(
+            at=_now(app),
+            account=account,
+            reason=trouble.reason,
+            code=trouble.code,
+            lane=batch.lane.name,
+            batch=batch.id,
+        )
+        tell(app, event)
+
+
+@_stops_nothing
+def tell_account_goes_on(app: Celery[Any], account: str, *, since: int) -> None:
+    now = _now(app)
+    tell(app, AccountGoesOn(at=now, account=account, paused_for=max(now - _time(since), _NONE)))
 
 
 def _first_this_hour(app: Celery[Any], batch: BatchRecord, reason: str) -> bool:

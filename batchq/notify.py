@@ -49,7 +49,7 @@ logger = logging.getLogger("batchq.notify")
 
 NEWS = (
     *("batch_finished", "batch_failed", "prompt_dead", "limit_reached", "budget_near"),
-    "lane_stuck",
+    *("account_paused", "lane_stuck"),
 )
 """What is posted, where nothing else is said."""
 
@@ -205,8 +205,10 @@ class _Receiver:
 
 
 def _is_said(event: Event) -> bool:
-    """True for what another event says better: of a provider without room one is enough an hour."""
-    return isinstance(event, BatchFailed) and event.reason == "no_room"
+    """True for what another event says better: of a provider without room, and of an account that
+    is paused, one is enough an hour.
+    """
+    return isinstance(event, BatchFailed) and event.reason in {"no_room", "paused"}
 
 
 # How it is posted

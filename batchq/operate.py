@@ -1,4 +1,5 @@
-"""What an operator does: flush, hold and release a lane, cancel a batch, revoke and retry tasks.
+"""What an operator does: flush, hold and release a lane, release an account, cancel a batch, revoke
+and retry tasks.
 
 The commands and the Batches page call these; they are for scripts as well. Each says in a word, or
 with an error, whether it did something. Nothing here waits for a worker.
@@ -8,12 +9,22 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from batchq.config import settings
 from batchq.dead import retry
 from batchq.errors import NotFound
 from batchq.journal import journal_of
 from batchq.prompt import Lane
 
-__all__ = ["cancel", "flush", "hold", "lane_named", "release", "retry", "revoke"]
+__all__ = [
+    "cancel",
+    "flush",
+    "hold",
+    "lane_named",
+    "release",
+    "release_account",
+    "retry",
+    "revoke",
+]
 
 
 def lane_named(app: Any, name: str) -> Lane:
@@ -53,6 +64,24 @@ def hold(app: Any, lane: Lane) -> bool:
 def release(app: Any, lane: Lane) -> bool:
     """Let a lane that is held go on; False where it is not held."""
     return journal_of(app).release(lane)
+
+
+def release_account(app: Any, account: str) -> bool:
+    """Let an account that is paused go on now, and all of it; False where it is not.
+
+    It pauses again where it meets the same. Raises NotFound where the settings have no such account
+    and none is paused.
+    """
+    # Here, so that `import batchq` in a web process does not load the journey.
+    from batchq.flow.pause import release as release_from_pause
+
+    if release_from_pause(app, account):
+        app.tasks["batchq.flush"].apply_async()
+        return True
+    known = settings(app).accounts
+    if account not in known:
+        raise NotFound("account", account, tuple(known))
+    return False
 
 
 def cancel(app: Any, batch_id: str, *, hold: bool = True) -> Literal["ASKED", "OVER"]:

@@ -416,15 +416,18 @@ def _refusal(name: str, call: str, error: APIStatusError, now: Credentials) -> P
         told = "" if call in SENDS_PROMPTS else f": {message}"
         return ProviderUnclear(name, call, f"{status}{told}")
     parts = (name, call, status, _text(error.code), message, _text(error.param))
+    failure: ProviderRefused
     match status:
         case HTTPStatus.TOO_MANY_REQUESTS:
-            return ProviderThrottled(*parts, _retry_after(error))
+            failure = ProviderThrottled(*parts, _retry_after(error))
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            return ProviderUnauthorized(*parts)
+            failure = ProviderUnauthorized(*parts)
         case HTTPStatus.NOT_FOUND:
-            return ProviderNotFound(*parts)
+            failure = ProviderNotFound(*parts)
         case _:
-            return ProviderRefused(*parts)
+            failure = ProviderRefused(*parts)
+    failure.kind = _text(error.type)
+    return failure
 
 
 def _told(error: APIStatusError) -> str:

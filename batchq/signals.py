@@ -24,6 +24,7 @@ from batchq import events
 
 __all__ = [
     "SIGNALS",
+    "account_paused",
     "batch_failed",
     "batch_finished",
     "batch_submitted",
@@ -53,6 +54,9 @@ prompt_dead = _signal("prompt_dead")
 limit_reached = _signal("limit_reached")
 """The provider takes no more for now: `LimitReached`."""
 
+account_paused = _signal("account_paused")
+"""An account can do nothing for a while, and nothing of it is sent: `AccountPaused`."""
+
 budget_near = _signal("budget_near")
 """80 % or 100 % of ``batchq_budget`` are reached: `BudgetNear`."""
 
@@ -65,6 +69,7 @@ SIGNALS: Mapping[type[events.Event], Signal] = {
     events.BatchFailed: batch_failed,
     events.PromptDead: prompt_dead,
     events.LimitReached: limit_reached,
+    events.AccountPaused: account_paused,
     events.BudgetNear: budget_near,
     events.LaneStuck: lane_stuck,
 }

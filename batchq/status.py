@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batchq.config import settings
 from batchq.health import Finding, examine
-from batchq.journal import BatchRecord, Journal, LaneRecord, LongRun, journal_of
+from batchq.journal import AccountPause, BatchRecord, Journal, LaneRecord, LongRun, journal_of
 from batchq.lifecycle import longest_wait
 
 __all__ = ["Status", "status"]
@@ -23,6 +23,7 @@ class Status:
     ``batched`` in batches that are not over. ``tasks_waiting`` wait for answers, ``tasks_resuming``
     have all of theirs and are on their way. ``overdue`` have waited longer than the settings allow
     for (docs/lifecycle.md, "How long a question waits"). ``dead`` counts what `dead` lists.
+    ``paused`` says of which accounts nothing is sent just now, and why.
     ``long_runs`` are bodies that have run for longer than ``batchq_long_run``; ``rounds`` says in
     how many rounds tasks have asked at the most, by name, of those with more than one.
     ``beat_seen`` is how long ago beat sent its last tick (None: never); ``stands_in`` is the worker
@@ -37,6 +38,7 @@ class Status:
     tasks_resuming: int
     overdue: int
     dead: int
+    paused: tuple[AccountPause, ...] = ()
     long_runs: tuple[LongRun, ...] = ()
     rounds: Mapping[str, int] = field(default_factory=dict[str, int])
     beat_seen: timedelta | None
@@ -61,6 +63,7 @@ def status(app: Any) -> Status:
         tasks_resuming=journal.resuming_tasks(),
         overdue=journal.overdue_tasks(longest_wait(settings(app))),
         dead=len(journal.dead_tasks()) + sum(batch.dead_at > 0 for batch in batches),
+        paused=tuple(journal.account_pauses(_accounts(app, lanes)).values()),
         long_runs=tuple(journal.long_runs(longer_than=settings(app).long_run)),
         rounds=journal.most_rounds(),
         beat_seen=journal.since_beat(),
@@ -69,6 +72,10 @@ def status(app: Any) -> Status:
         batches=tuple(batches),
         findings=(*_loss(journal), *examine(app)),
     )
+
+
+def _accounts(app: Any, lanes: Iterable[LaneRecord]) -> set[str]:
+    return {*settings(app).accounts, *(one.lane.account for one in lanes)}
 
 
 def _loss(journal: Journal) -> Iterator[Finding]:

@@ -400,11 +400,19 @@ def test_a_refused_create_waits_and_says_why(steps: Steps) -> None:
     steps.emulator.fault("unauthorized", call="create", times=3)
     asked = capture(steps.journal)
     flush(steps.app, everything=True)
-    steps.until(lambda: "401" in steps.only().note, "the batch says why it waits")
+    steps.until(lambda: steps.journal.account_pause("default"), "its account is paused")
+    (first,) = steps.until_over()
+    assert "invalid_api_key" in first["note"]
     assert attempts(steps, [asked]) == [0]
-    (batch,) = steps.until_over()
-    assert batch["status"] == "completed"
-    assert batch["note"] == ""
+
+    def answered() -> bool:
+        flush(steps.app)
+        return steps.journal.counters().get("answered") == 1
+
+    steps.until(answered, "it is answered")
+    *refused, batch = steps.until_over()
+    assert [one["status"] for one in refused] == ["paused"] * 3
+    assert (batch["status"], batch["note"]) == ("completed", "")
 
 
 def test_a_long_pause_is_kept_and_no_message_is_held_for_it(steps: Steps) -> None:

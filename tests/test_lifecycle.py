@@ -18,6 +18,7 @@ from batchq.lifecycle import (
     Fetch,
     Hopeless,
     NoRoom,
+    NotTheirs,
     Wait,
     after_failed_validation,
     after_poll,
@@ -224,9 +225,14 @@ def complaint(code: str | None, *, line: int | None = None, param: str | None = 
         (complaint("model_not_found", line=1, param="body.model"), Hopeless),
         (complaint("model_not_found"), Hopeless),
         (complaint("invalid_request", line=1, param="body.model"), Hopeless),
-        (complaint("invalid_request", param="file_id"), AskAgain),
+        (complaint("invalid_request"), AskAgain),
         (complaint("too_many_tasks"), AskAgain),
-        (complaint(None), AskAgain),
+        (complaint("invalid_request", param="file_id"), NotTheirs),
+        (complaint("billing_hard_limit_reached"), NotTheirs),
+        (complaint("a_new_code"), NotTheirs),
+        (complaint("a_new_code", line=3), BadLine),
+        (complaint("a_new_code", param="body.input"), AskAgain),
+        (complaint(None), NotTheirs),
         (complaint("token_limit_exceeded"), NoRoom),
     ],
 )
@@ -234,8 +240,11 @@ def test_an_error_is_of_one_line_or_of_all(error: BatchErrorLine, follows: type)
     assert isinstance(after_failed_validation([error]), follows)
 
 
-def test_a_batch_that_failed_without_a_reason_is_asked_again() -> None:
-    assert isinstance(after_failed_validation([]), AskAgain)
+def test_a_batch_that_failed_without_a_reason_waits_and_is_asked_again_where_others_pass() -> None:
+    assert isinstance(after_failed_validation([]), NotTheirs)
+    assert isinstance(after_failed_validation([], well=True), AskAgain)
+    known = [complaint("insufficient_quota")]
+    assert isinstance(after_failed_validation(known, well=True), NotTheirs)
 
 
 def test_the_line_and_the_provider_s_words_are_kept() -> None:

@@ -141,7 +141,7 @@ def test_what_failed_is_counted_by_its_code(steps: Steps) -> None:
 
 def test_every_prompt_of_a_batch_that_the_provider_does_not_take_has_failed(steps: Steps) -> None:
     """They all got the error, and the sums knew nothing of it: no alert would have said so."""
-    steps.emulator.fault("create_400_file_not_found", times=None)
+    steps.emulator.fault("call_error", call="create", status=400, code="odd", times=None)
     asked = capture_many(steps.journal, 3)
     flush(steps.app, everything=True)
     steps.until_over()

@@ -16,6 +16,7 @@ from batchq import notices, notify
 from batchq.config import settings
 from batchq.errors import ConfigurationError
 from batchq.events import (
+    AccountPaused,
     BatchFailed,
     BatchFinished,
     BudgetNear,
@@ -172,6 +173,9 @@ def test_each_kind_of_news_is_posted_in_words(shop: Shop, receiver: Receiver) ->
         BudgetNear(
             at=NOW, day="2026-01-31", percent=80, spent=8 * 10**9, under_way=0, budget=10**10
         ),
+        AccountPaused(
+            at=NOW, account="a", reason="credit", code="insufficient_quota", lane="l", batch="b4"
+        ),
         LaneStuck(
             at=NOW, lane="l", prompts=5, tokens=9, oldest=timedelta(hours=3), why="no_account"
         ),
@@ -197,6 +201,7 @@ def test_each_kind_of_news_is_posted_in_words(shop: Shop, receiver: Receiver) ->
     assert others == [
         "• account default for m is throttled: batch b3 waits",
         "• 80 % of the budget of $10.00 for 2026-01-31 is reached: $8.00 spent",
+        f"• {news[5]}",
         "• lane l is stuck, its account is not in the settings: 5 prompts, the oldest for 3 h",
     ]
     assert receiver.headers[0]["Content-Type"] == "application/json"

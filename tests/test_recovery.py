@@ -85,11 +85,12 @@ def test_a_refusal_is_seen_and_uses_no_attempt(world: World) -> None:
     world.emulator.fault("unauthorized", call="create", times=None)
     world.ask(2)
 
-    def note() -> str:
-        return world.open()[0].note if world.open() else ""
+    def why() -> str:
+        paused = world.journal.account_pause("default")
+        return "" if paused is None else paused.because
 
-    wait_until(lambda: "401" in note(), description="the batch says why it waits")
-    wait_until(lambda: world.emulator.fired("unauthorized") > 4, description="it is tried again")
+    wait_until(lambda: "key is refused" in why(), description="its account is paused")
+    wait_until(lambda: world.emulator.fired("unauthorized") > 2, description="it is tried again")
     world.emulator.lift("unauthorized")
     assert world.errors() == []
     world.check(batches=1)

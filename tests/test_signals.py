@@ -620,6 +620,7 @@ _WORDS: dict[str, st.SearchStrategy[Any]] = {
     "Reason": st.sampled_from(["expired", "no_room"]),
     "LimitReason": st.sampled_from(["no_room", "throttled"]),
     "StuckReason": st.sampled_from(["no_room", "no_account", "unknown"]),
+    "TroubleReason": st.sampled_from(["credit", "access", "file", "unknown"]),
 }
 
 

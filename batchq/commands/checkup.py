@@ -26,8 +26,9 @@ from batchq.standin import MISSED
 if TYPE_CHECKING:
     from batchq.config import Settings
     from batchq.health import Facts, Finding
-    from batchq.journal import Sample
+    from batchq.journal import AccountPause, Sample
     from batchq.status import Status
+    from batchq.trouble import TroubleReason
 
 __all__ = ["Check", "Look", "Results", "Seen", "examine", "full_after"]
 
@@ -462,9 +463,32 @@ def _secrets(seen: Seen) -> Iterator[Told]:
 # What is there
 
 
+def _of_pause(pause: AccountPause) -> Told:
+    since, name = span(pause.lasted), pause.account
+    what = f"account {name!r} has been paused for {since}, because {pause.because}"
+    do = f"{_MENDS[pause.reason]}; `release --account {name}` lets it go on at once"
+    return "problem", f"{what}; {_next_try(pause)}", do
+
+
+def _next_try(pause: AccountPause) -> str:
+    if pause.probe:
+        return f"batch {pause.probe} tries whether it still is"
+    when = f"in {span(pause.next_try)}" if pause.next_try else "with the next prompts"
+    return f"a small batch tries {when}"
+
+
+_MENDS: Mapping[TroubleReason, str] = {
+    "credit": "pay for it, or raise its limit at the provider",
+    "access": "look at its key in batchq_accounts, and at what the provider lets it do",
+    "file": "look at the provider's status page: it goes on by itself",
+    "unknown": "look at the provider's status page, and at the batch with `show`",
+}
+
+
 def _lanes(seen: Seen) -> Iterator[Told]:
     if seen.status is None:
         return
+    yield from map(_of_pause, seen.status.paused)
     for account in sorted(_gone(seen.status, seen.settings)):
         what = f"account {account!r} is not in batchq_accounts, and prompts wait under it"
         yield "problem", what, "put it back: nothing of it is submitted, polled or fetched"

@@ -13,11 +13,18 @@ from batchq.prices import Cost
 
 if TYPE_CHECKING:
     from batchq.health import Finding
-    from batchq.journal import BatchRecord, CallRecord, LaneRecord, Sums, TaskRecord
+    from batchq.journal import (
+        AccountPause,
+        BatchRecord,
+        CallRecord,
+        LaneRecord,
+        Sums,
+        TaskRecord,
+    )
     from batchq.lifecycle import NextFlush
     from batchq.prompt import Lane
 
-__all__ = ["batch", "bill", "call", "finding", "lane", "sums", "task", "usd"]
+__all__ = ["batch", "bill", "call", "finding", "lane", "pause", "sums", "task", "usd"]
 
 Shape = dict[str, Any]
 
@@ -47,6 +54,20 @@ def lane(record: LaneRecord, following: NextFlush) -> Shape:
         "held": record.held,
         "next_flush_seconds": None if due_in is None else due_in.total_seconds(),
         "next_flush_why": following.why,
+    }
+
+
+def pause(record: AccountPause) -> Shape:
+    return {
+        "account": record.account,
+        "reason": record.reason,
+        "code": record.code,
+        "because": record.because,
+        "met_in": record.met_in,
+        "since": iso(record.since),
+        "tries": record.tries,
+        "next_try_seconds": None if record.probe else record.next_try.total_seconds(),
+        "trying": record.probe or None,
     }
 
 

@@ -53,6 +53,7 @@ def _counts(to: Terminal, found: Status, today: Sums) -> None:
             ("tasks waiting", found.tasks_waiting),
             ("tasks on their way back", found.tasks_resuming),
             ("tasks overdue", found.overdue),
+            ("accounts paused", _paused(found)),
             ("bodies running long", _long(found)),
             ("most rounds", _rounds(found)),
             ("dead", found.dead),
@@ -60,6 +61,10 @@ def _counts(to: Terminal, found: Status, today: Sums) -> None:
             ("today", f"{bill.shown} spent, {bill.shown_saved} saved"),
         ]
     )
+
+
+def _paused(found: Status) -> str:
+    return "; ".join(f"{one.account}, because {one.because}" for one in found.paused) or "0"
 
 
 def _long(found: Status) -> str:
@@ -91,6 +96,7 @@ def _shape(app: Any, found: Status, today: Sums) -> dict[str, Any]:
         "tasks_waiting": found.tasks_waiting,
         "tasks_resuming": found.tasks_resuming,
         "overdue": found.overdue,
+        "paused": [shapes.pause(one) for one in found.paused],
         "long_runs": [
             {"task_id": one.task_id, "name": one.name, "began_at": iso(one.began_at)}
             for one in found.long_runs

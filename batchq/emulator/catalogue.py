@@ -49,8 +49,8 @@ def _failing(name: str, description: str, status: int, kind: str, **defaults: An
     return _lines(name, description, **{**error, **defaults})
 
 
-def _world(name: str, description: str, **defaults: Any) -> Fault:
-    return Fault(name, "world", description, defaults)
+def _world(name: str, description: str, *, lines: bool = False, **defaults: Any) -> Fault:
+    return Fault(name, "world", description, defaults, picks_lines=lines)
 
 
 CALLS = (
@@ -108,6 +108,12 @@ STATES = (
         line=None,
         numbered=True,
         code="invalid_json_line",
+    ),
+    _batch(
+        "input_file_lost",
+        "Validation fails: the input file is said not to be found, though it can be read.",
+        code="invalid_request",
+        param="file_id",
     ),
     _batch("stuck_validating", "The batch stays in validating until the fault is lifted."),
     _batch("stuck_in_progress", "The batch stops after the share `at` of its lines.", at=0.5),
@@ -215,6 +221,18 @@ WORLD = (
     _world("list_lag", "A batch is in the list of batches only after `seconds`.", seconds=5),
     _world("file_list_lag", "A file is in the list of files only after `seconds`.", seconds=5),
     _world("batches_per_hour", "Create answers 429 after `limit` batches an hour.", limit=2000),
+    _world(
+        "no_credit",
+        "There is no credit: the lines picked fail with `status`, `code` and `kind` (the type), or "
+        "the call `at` (create, upload, ...) is refused with them.",
+        lines=True,
+        at="rows",
+        status=429,
+        code="insufficient_quota",
+        kind="insufficient_quota",
+        message=QUOTA,
+        every=1,
+    ),
     _world(
         "token_limit",
         "Batches of `model` (null: each model) may queue at most `limit` prompt tokens.",

@@ -13,7 +13,7 @@ from batchq.emulator.records import Batch
 from batchq.emulator.shapes import JsonObject, as_object, encode, identifier
 from batchq.emulator.tokens import Usage, usage_of
 
-REPLACING = ("all_lines_fail", "line_error", "rows_429", "rows_500", "rows_503")
+REPLACING = ("no_credit", "all_lines_fail", "line_error", "rows_429", "rows_500", "rows_503")
 EXPIRED = {
     "code": "batch_expired",
     "message": "This request could not be executed before the completion window expired.",

@@ -130,7 +130,7 @@ class Lifecycle:
             failure = invalid
         await self._until(batch, batch.created_at + self._options.validate_seconds)
         await self._stuck(batch, "validating")
-        for name in ("model_not_found", "invalid_line"):
+        for name in ("model_not_found", "invalid_line", "input_file_lost"):
             if name in batch.fired:
                 batch.fired.remove(name)
                 self._count(batch, name)
@@ -158,6 +158,7 @@ class Lifecycle:
                 "'batch'.",
                 "file_id",
             )
+        checked.file(file.id)
         pace = Pace()
         with self._store.path(file.id).open("rb") as lines:
             for raw in lines:
@@ -243,12 +244,17 @@ class Lifecycle:
             self._store.save(batch)
 
     async def _run_slice(self, batch: Batch, lines: Iterator[Line], parts: Parts) -> None:
-        mischief = Mischief(batch.faults, set())
+        mischief = Mischief(batch.faults | self._no_credit(), set())
         size = min(self._runner.due(batch), self._stop_at(batch)) - batch.ran
         await self._runner.run_slice(batch, lines, parts, size=size, mischief=mischief)
         for name in mischief.fired:
             self._count(batch, name)
         await asyncio.sleep(0)
+
+    def _no_credit(self) -> JsonObject:
+        """Whether there is credit shows as the lines run, whatever it was at the create."""
+        options = self._faults.condition("no_credit")
+        return {} if options is None or options["at"] != "rows" else {"no_credit": options}
 
     async def _expire(self, batch: Batch, parts: Parts) -> None:
         await self._give_up(batch, parts, batch.ran, EXPIRED)

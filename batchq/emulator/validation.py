@@ -68,6 +68,17 @@ class Validation:
         self._target(request, number)
         self._body(request, number)
 
+    def file(self, file_id: str) -> None:
+        """The file is there, unless a fault says that it is not."""
+        lost = self.faults.get("input_file_lost")
+        if lost is not None:
+            self.fired.append("input_file_lost")
+            message = (
+                f"Cannot find file {file_id}, or organization org-emulator does not have access "
+                "to it."
+            )
+            raise InvalidFile(lost["code"], message, lost["param"])
+
     def end(self) -> None:
         if self.lines == 0:
             raise InvalidFile("empty_file", "The batch file has no requests.")

@@ -39,6 +39,11 @@ class Bill:
         self._codes: Counter[str] = Counter()
         self._examples: dict[str, list[str]] = {}
 
+    @property
+    def rows(self) -> int:
+        """How many rows it has heard of, answers and errors."""
+        return self._sums["prompts"] + self._codes.total()
+
     def answered(self, row: Row) -> Receipt:
         """Bill a row that has an answer."""
         usage = usage_of(row.body)

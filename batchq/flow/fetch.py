@@ -15,6 +15,7 @@ from batchq import notices
 from batchq.config import settings
 from batchq.errors import ConfigurationError, ProviderError, ProviderNotFound
 from batchq.flow.bill import Bill
+from batchq.flow.pause import call_answered, call_refused, get_through, pause
 from batchq.flow.resume import answer
 from batchq.flow.steps import Next, not_yet, wake
 from batchq.journal import BatchRecord, Journal, Receipt, chunks, journal_of
@@ -23,6 +24,7 @@ from batchq.lifecycle import (
     BadLine,
     Hopeless,
     NoRoom,
+    NotTheirs,
     after_failed_validation,
     files_missing,
     is_of_use,
@@ -38,6 +40,7 @@ from batchq.prices import table_of
 from batchq.prompt import Outcome
 from batchq.provider import BatchErrorLine, Provider, ProviderBatch, Row, parse_row, provider_for
 from batchq.tracing import step_failed, traced_step
+from batchq.trouble import Trouble, in_file, in_row
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -72,6 +75,7 @@ def fetch(app: Celery[Any], batch_id: str) -> None:
             with traced_step("fetch", journal, record):
                 following = fetching.run(provider_for(config, record.lane.account))
         except (ProviderError, ConfigurationError) as error:
+            call_refused(app, record, error)
             following = fetching.later(str(error))
     wake(app, following)
 
@@ -81,7 +85,8 @@ class _Fetching:
     """One reading of one batch's files, under its lease.
 
     ``errors`` are outcomes that stand if no file has a success for their prompt; ``unanswered``
-    is why a prompt is to be asked again, for the case that it has no attempt left.
+    is why a prompt is to be asked again, for the case that it has no attempt left. ``blameless``
+    are those that have failed by a ``trouble`` of their account: they are asked again for nothing.
     """
 
     app: Celery[Any]
@@ -89,6 +94,8 @@ class _Fetching:
     lease: Lease
     errors: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     unanswered: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+    blameless: set[str] = field(default_factory=set[str])
+    trouble: Trouble | None = None
     seen: Counter[str] = field(default_factory=Counter[str])
     useful: set[str] = field(default_factory=set[str])
     useless: set[str] = field(default_factory=set[str])
@@ -123,6 +130,8 @@ class _Fetching:
                 return self.later(str(error))
             # Batches do vanish (tensorzero#1198). What it had answered is gone with it.
             batch = ProviderBatch(id=self.record.provider_id, status="unknown")
+        else:
+            call_answered(self.app, self.record, "batches.retrieve")
         refused = batch.status == "failed" and not batch.output_file_id
         waiting = self._failed(batch) if refused else self._read(provider, batch)
         if waiting is not None:
@@ -130,8 +139,7 @@ class _Fetching:
         if not refused and self._is_set_aside():
             return None
         if not refused:
-            # What an operator has stopped has not failed: it costs no attempt.
-            self._ask_again(self._settle_errors(), use_attempt=not self.record.cancel_at)
+            self._settle(batch)
         self._close(provider, batch)
         return None
 
@@ -164,8 +172,12 @@ class _Fetching:
                 for lines in _some(provider.rows(file_id)):
                     self._take(lines)
                 point("download.called")
+                call_answered(self.app, self.record, "files.content")
             except ProviderError as error:
                 step_failed(error)
+                if call_refused(self.app, self.record, error) is not None:
+                    # What is paid for stays there until the account may read it.
+                    return self.later(str(error))
                 gone = isinstance(error, ProviderNotFound)
                 if in_grace if gone else age < settings(self.app).batch_deadline:
                     return self.later(str(error))
@@ -189,8 +201,17 @@ class _Fetching:
                 successes.append((row.custom_id, outcome))
                 receipts[row.custom_id] = self.bill.answered(row)
             else:
-                (self.errors if final else self.unanswered)[row.custom_id] = outcome
+                self._keep(row.custom_id, final, outcome)
         self._answer(successes, receipts)
+
+    def _keep(self, custom_id: str, final: bool, outcome: Outcome) -> None:  # noqa: FBT001 as it comes
+        """Keep what is no success for the end."""
+        trouble = in_row(outcome)
+        if trouble is None:
+            (self.errors if final else self.unanswered)[custom_id] = outcome
+        else:
+            self.trouble = self.trouble or trouble
+            self.blameless.add(custom_id)
 
     def _rows(self, lines: Iterable[bytes]) -> Iterator[tuple[Row, bool, Outcome]]:
         """The rows among some lines, each with its verdict; those that failed are counted."""
@@ -257,6 +278,33 @@ class _Fetching:
             notices.tell_set_aside(self.app, self.record.id)
         return True
 
+    def _settle(self, batch: ProviderBatch) -> None:
+        """Give out the errors, and send back what has no outcome; first the account is paused,
+        where that is the cause: what is back in its lane would go again at once.
+        """
+        stopped = in_file(batch.errors) if batch.errors else None
+        if stopped is not None and stopped.reason not in {"credit", "access"}:
+            stopped = None  # Its file was read, and ran.
+        self.trouble = self.trouble or stopped
+        if self.trouble is not None:
+            anew = self.seen["answered"] + self.seen["already"] > 0
+            pause(self.app, self.record, self.trouble, met_in="rows", anew=anew)
+        elif self.bill.rows:
+            get_through(self.app, self.record)
+        left = self._settle_errors()
+        free = [custom_id for custom_id in left if stopped or custom_id in self.blameless]
+        self._give_back(free)
+        # What an operator has stopped has not failed: it costs no attempt.
+        given_back = frozenset(free)
+        rest = [custom_id for custom_id in left if custom_id not in given_back]
+        self._ask_again(rest, use_attempt=not self.record.cancel_at)
+
+    def _give_back(self, custom_ids: list[str]) -> None:
+        """Send prompts back to their lane, to go once the account does."""
+        if custom_ids:
+            self.journal.call_for_everything(self.record.lane)
+            self._ask_again(custom_ids, use_attempt=False)
+
     def _settle_errors(self) -> list[str]:
         """Give out the errors that no success overruled; returns the prompts without an outcome."""
         left = self._left()
@@ -287,7 +335,11 @@ class _Fetching:
     def _failed(self, batch: ProviderBatch) -> Next | None:
         """The file was refused and nothing ran: find whose fault it is."""
         left = self._left()
-        follows = after_failed_validation(batch.errors)
+        well = self.journal.was_well(self.record.lane.account)
+        follows = after_failed_validation(batch.errors, well=well)
+        if isinstance(follows, BadLine | Hopeless | AskAgain):
+            # It was read: whatever kept the account from being served, that is not it any more.
+            get_through(self.app, self.record)
         if isinstance(follows, BadLine | AskAgain):
             named = follows.line if isinstance(follows, BadLine) else 1
             example = self.journal.prompt_at(self.record.id, named) or ""
@@ -301,6 +353,10 @@ class _Fetching:
                 self.journal.pause(lane, settings(self.app).poll_longest)
                 notices.tell_no_room(self.app, self.record, learned)
                 self._ask_again(left, use_attempt=False)
+            case NotTheirs(trouble):
+                self.trouble = trouble
+                pause(self.app, self.record, trouble, met_in="file")
+                self._give_back(left)
             case BadLine(line, outcome):
                 bad = self.journal.prompt_at(self.record.id, line)
                 if bad not in left:
@@ -376,7 +432,8 @@ class _Fetching:
             ),
             extra={"action": "fetch", **self._ids},
         )
-        notices.tell_ended(self.app, self.record.id, batch.errors)
+        paused = self.trouble is not None
+        notices.tell_ended(self.app, self.record.id, batch.errors, paused=paused)
         if settings(self.app).delete_files:
             self._delete_files(provider, batch)
 
@@ -410,7 +467,7 @@ class _FetchingAdopted(_Fetching):
                 successes.append((row.custom_id, outcome))
                 receipts[row.custom_id] = self.bill.answered(row)
             elif row.custom_id in takers:
-                (self.errors if final else self.unanswered)[takers[row.custom_id]] = outcome
+                self._keep(takers[row.custom_id], final, outcome)
         found = self.journal.spare(self.record.id, successes)
         taken = [(t, *one) for t, one in zip(found, successes, strict=True) if t is not None]
         own = {taker: receipts[line_id] for taker, line_id, _ in taken}
@@ -425,8 +482,11 @@ class _FetchingAdopted(_Fetching):
         self.journal.shut(self.record.id)
         return super()._settle_errors()
 
-    def _failed(self, batch: ProviderBatch) -> Next | None:  # noqa: ARG002 it is the base's
+    def _failed(self, batch: ProviderBatch) -> Next | None:
         self.journal.shut(self.record.id)
+        self.trouble = in_file(batch.errors)
+        if self.trouble is not None:
+            pause(self.app, self.record, self.trouble, met_in="file")
         self._ask_again(self._left(), use_attempt=False)
         return None
 

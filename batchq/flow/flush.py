@@ -13,7 +13,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from batchq import notices
 from batchq.config import settings
@@ -30,15 +30,17 @@ from batchq.errors import (
 )
 from batchq.flow.adopt import EPOCH, INSTALLATION, epoch_of, look_for_lost
 from batchq.flow.bill import bill_of_refusal
+from batchq.flow.pause import call_answered, call_refused, is_paused
 from batchq.flow.resume import answer
 from batchq.flow.steps import Next, apart, not_yet, wake
-from batchq.journal import BatchRecord, Journal, chunks, journal_of
+from batchq.journal import AccountPause, BatchRecord, Journal, LaneRecord, chunks, journal_of
 from batchq.lease import Lease
-from batchq.lifecycle import is_due, tokens_allowed
+from batchq.lifecycle import is_due, is_due_but_for_its_account, probe_limits, tokens_allowed
 from batchq.points import point
 from batchq.prompt import Lane, Outcome
 from batchq.provider import Provider, provider_for
 from batchq.tracing import step_failed, trace_of_step, traced_step
+from batchq.trouble import in_call
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -67,18 +69,40 @@ def flush(app: Celery[Any], batch_id: str | None = None, *, everything: bool = F
     config, journal = settings(app), journal_of(app)
     if everything:
         journal.call_for_everything()
-    for lane in journal.lanes():
+    for lane in _in_turn(journal.lanes()):
         # A lane of an account that is gone from the settings keeps its prompts until it is back.
-        known = lane.lane.account in looked
+        known, paused = lane.lane.account in looked, lane.account_pause
         # What late answers have emptied leaves the list of lanes when it is sealed.
-        if known and (not lane.prompts or is_due(lane, config)):
+        if known and (not lane.prompts or is_due(lane, config) or _may_try(lane, config)):
             with apart(f"the lane {lane.lane.name}", lane=lane.lane.name):
-                for sealed in _seal(app, lane.lane, epoch):
+                for sealed in _seal(app, lane.lane, epoch, paused):
                     wake(app, Next("flush", (sealed,)))
 
 
-def _seal(app: Celery[Any], lane: Lane, epoch: str) -> list[str]:
-    """Seal a lane into as many batches as it needs, as far as the provider has room for them."""
+def _in_turn(lanes: list[LaneRecord]) -> list[LaneRecord]:
+    """The lanes, those last in which their account has met its trouble last: it may be of one lane
+    alone, and another can try too.
+    """
+    return sorted(lanes, key=_has_met_it)
+
+
+def _has_met_it(lane: LaneRecord) -> bool:
+    return lane.account_pause is not None and lane.account_pause.lane == lane.lane.name
+
+
+def _may_try(lane: LaneRecord, config: Settings) -> bool:
+    """True where a small batch of a lane may try whether its paused account can go on."""
+    paused = lane.account_pause
+    over = paused is not None and not paused.next_try
+    return over and is_due_but_for_its_account(lane, config)
+
+
+def _seal(
+    app: Celery[Any], lane: Lane, epoch: str, paused: AccountPause | None = None
+) -> list[str]:
+    """Seal a lane into as many batches as it needs, as far as the provider has room for them; where
+    its account is ``paused``, into a small one, if no other tries already.
+    """
     config, journal = settings(app), journal_of(app)
     sealed: list[str] = []
     with journal.lane_lease(lane) as lease:
@@ -88,6 +112,10 @@ def _seal(app: Celery[Any], lane: Lane, epoch: str) -> list[str]:
         room = _room(journal, config, lane) - queued
         while lease is not None and (room > 0 or not queued):
             batch_id, count, full = uuid.uuid4().hex, 1, False
+            if paused is not None:
+                if sealed or not journal.take_probe(paused, batch_id):
+                    break
+                limits = probe_limits(limits)
             while count and not full:
                 point("seal.call")
                 count, full = journal.seal(
@@ -136,7 +164,7 @@ class _Submission:
             if lease is None or record is None or record.state not in {"sealed", "uploaded"}:
                 return None
             self._ids["lane"] = record.lane.name
-            if record.cancel_at and not record.create_intent_at:
+            if not record.create_intent_at and self._is_to_go_back(record):
                 self._give_back(record, lease)
                 return None
             if early := not_yet(self.app, self.batch_id):
@@ -154,12 +182,20 @@ class _Submission:
                 )
                 return None
 
-    def _give_back(self, record: BatchRecord, lease: Lease) -> None:
-        """An operator has cancelled a batch that the provider does not know."""
+    def _is_to_go_back(self, record: BatchRecord) -> bool:
+        return record.cancel_at > 0 or is_paused(self.app, record)
+
+    def _give_back(self, record: BatchRecord, lease: Lease, code: str | None = None) -> None:
+        """A batch that the provider does not know: an operator has cancelled it, or its account is
+        paused, by this ``code`` where it was this batch that met it.
+        """
+        reason: Literal["cancelled", "paused"] = "cancelled" if record.cancel_at else "paused"
+        if reason == "paused":
+            self.journal.call_for_everything(record.lane)
         self.journal.requeue(record, self.journal.left_in(record.id), use_attempt=False)
-        note = "cancelled before it was sent"
-        if self.journal.close(record, lease, status="cancelled", note=note) == "CLOSED":
-            notices.tell_not_taken(self.app, record.id, "cancelled")
+        note = f"{_GIVEN_BACK[reason]} before it was sent{'' if code is None else f': {code}'}"
+        if self.journal.close(record, lease, status=reason, note=note) == "CLOSED":
+            notices.tell_not_taken(self.app, record.id, reason, code)
 
     def _submit_or_wait(self, record: BatchRecord, lease: Lease) -> Next | None:
         try:
@@ -212,6 +248,7 @@ class _Submission:
         file_id = None
         if record.upload_intent_at:
             file_id = provider.find_file(name, since=_time(record.upload_intent_at))
+            call_answered(self.app, record, "files.list")
             if file_id is None:
                 logger.warning(
                     "the file of batch %s is not found by its name: it goes up, or up again",
@@ -277,6 +314,7 @@ class _Submission:
         if record.create_intent_at:
             since = _time(record.create_intent_at)
             found = provider.find_batches(record.id, since=since)
+            call_answered(self.app, record, "batches.list")
             if found:
                 oldest, *extra = sorted(found, key=lambda batch: batch.created_at or since)
                 self._cancel(provider, [batch.id for batch in extra])
@@ -287,7 +325,7 @@ class _Submission:
                 pause = max(self.config.create_grace / _LOOKS, timedelta(seconds=1))
                 self._advance(lease, pause, looks=record.looks + 1)
                 return Next("flush", (record.id,), pause)
-        if record.cancel_at:
+        if self._is_to_go_back(record):
             self._give_back(record, lease)
             return None
         point("create.intend")
@@ -330,6 +368,9 @@ class _Submission:
         undone: dict[str, Any] = {}
         if error.call == "batches.create":
             undone["create_intent_at"] = 0
+        known = self._read()
+        if self._is_the_accounts(known, error):
+            return self._after_pause(known, lease, error, undone)
         if isinstance(error, ProviderThrottled):
             notices.tell_throttled(self.app, record, error.retry_after)
             return self._later(
@@ -337,7 +378,6 @@ class _Submission:
             )
         if isinstance(error, ProviderUnauthorized):
             return self._later(lease, self.config.poll_longest, error, **undone)
-        known = self._read()
         age = timedelta(milliseconds=self.journal.now() - known.create_intent_at)
         if error.call == "batches.list" and age < self.config.batch_deadline:
             # The batch that is looked for may be there, and all of it paid for.
@@ -370,6 +410,31 @@ class _Submission:
             notices.tell_not_taken(self.app, record.id, "refused", error.code)
         return None
 
+    def _is_the_accounts(self, record: BatchRecord, error: ProviderRefused) -> bool:
+        """Whether a refusal says that the account can do nothing now; it is paused then. A file
+        that was just uploaded may not be found at first: that is looked at for some times.
+        """
+        trouble = in_call(error)
+        if trouble is None or (trouble.reason == "file" and record.refused + 1 < _REFUSALS):
+            return False
+        call_refused(self.app, record, error)
+        return True
+
+    def _after_pause(
+        self, record: BatchRecord, lease: Lease, error: ProviderRefused, undone: dict[str, Any]
+    ) -> Next | None:
+        """Give the prompts back until the account goes on; but not while the batch may be there."""
+        if record.create_intent_at and not undone:
+            return self._later(lease, self.config.poll_longest, error)
+        step_failed(error)
+        logger.warning(
+            "batch %s is given back to its lane: %s",
+            *(record.id, error),
+            extra={"action": "flush", **self._ids},
+        )
+        self._give_back(record, lease, error.code or f"http_{error.status_code}")
+        return None
+
     def _later(self, lease: Lease, pause: timedelta, error: Exception, **fields: Any) -> Next:
         logger.warning(
             "batch %s is not submitted yet: %s",
@@ -389,6 +454,9 @@ class _Submission:
         if record is None:
             raise LeaseLost(self.batch_id)
         return record
+
+
+_GIVEN_BACK = {"cancelled": "cancelled", "paused": "its account was paused"}
 
 
 class LeaseLost(RuntimeError):

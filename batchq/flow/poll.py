@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from batchq import notices
 from batchq.config import settings
 from batchq.errors import ConfigurationError, ProviderError, ProviderNotFound
+from batchq.flow.pause import call_refused, polled
 from batchq.flow.steps import Next, not_yet, wake
 from batchq.journal import BatchRecord, journal_of
 from batchq.lease import Lease
@@ -71,6 +72,8 @@ def _ask(app: Celery[Any], record: BatchRecord, lease: Lease) -> Next:
         }
         if record.origin and not record.passed and batch.status in _PASSED:
             journal.passed(record)
+        runs_well = batch.status == "in_progress" and batch.completed > 0 and not batch.failed
+        polled(app, record, passed=batch.status in _PASSED, runs_well=runs_well)
         journal.note_object(batch_id, batch.object)
         if batch.expires_at is not None:
             fields["expires_at"] = int(batch.expires_at.timestamp() * 1000)
@@ -96,6 +99,7 @@ def _ask(app: Celery[Any], record: BatchRecord, lease: Lease) -> Next:
         ids = {"batch": batch_id, "lane": record.lane.name}
         logger.warning("batch %s: %s", batch_id, error, extra={"action": "poll", **ids})
         step_failed(error)
+        call_refused(app, record, error)
         fields |= {"note": str(error)}
         step = Wait(pause_between_polls(age, config, news))
     return _take(app, record, lease, step, fields)

@@ -27,7 +27,7 @@ def alerts(snapshot: Snapshot, *, tick: timedelta) -> list[Alert]:
     """The worst first."""
     found = [
         *(*_dead(snapshot), *_beat(snapshot, tick), *_overdue(snapshot)),
-        *(*_long(snapshot), *_redis(snapshot)),
+        *(*_paused(snapshot), *_long(snapshot), *_redis(snapshot)),
     ]
     return sorted(found, key=lambda alert: ("danger", "warning", "info").index(alert.level))
 
@@ -61,6 +61,15 @@ def _overdue(snapshot: Snapshot) -> Iterator[Alert]:
         what = "1 task has" if overdue == 1 else f"{overdue:,} tasks have"
         words = f"{what} waited longer than the settings allow for."
         yield Alert(level="warning", words=words)
+
+
+def _paused(snapshot: Snapshot) -> Iterator[Alert]:
+    for one in snapshot.status.paused:
+        words = (
+            f"The account {one.account} is paused, because {one.because}. Its prompts wait, and go "
+            "on by themselves once it is over."
+        )
+        yield Alert(level="danger", words=words, at=one.since)
 
 
 def _long(snapshot: Snapshot) -> Iterator[Alert]:

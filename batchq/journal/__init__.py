@@ -22,6 +22,7 @@ from batchq.journal.failures import Failures
 from batchq.journal.lanes import Lanes
 from batchq.journal.records import (
     KILLS,
+    AccountPause,
     BatchRecord,
     CallRecord,
     Claim,
@@ -51,6 +52,7 @@ from batchq.journal.webhooks import Telling, Webhooks
 __all__ = [
     "CHUNK",
     "KILLS",
+    "AccountPause",
     "BatchRecord",
     "CallRecord",
     "Claim",

@@ -30,8 +30,8 @@ __all__ = ["Books"]
 
 _SCRIPTS = (
     "advance adopt answer aside begin bury cancel capture claim close drop epoch event keep note "
-    "outside release renew requeue reuse revive revoke seal sent settle spare split tell unclaim "
-    "wake"
+    "outside pause probe release renew requeue reuse revive revoke seal sent settle spare split "
+    "tell unclaim unpause wake"
 ).split()
 
 

@@ -10,6 +10,7 @@ from batchq.account import Limits
 from batchq.errors import JournalUnreadable
 from batchq.journal.batches import Batches
 from batchq.journal.lost import Lost
+from batchq.journal.pauses import Pauses
 from batchq.journal.records import (
     BatchRecord,
     LaneRecord,
@@ -31,7 +32,7 @@ from batchq.prompt import Lane
 __all__ = ["Lanes"]
 
 
-class Lanes(Batches, Lost):
+class Lanes(Batches, Lost, Pauses):
     """What waits, for how long, and how much of it goes."""
 
     @contextmanager
@@ -52,6 +53,7 @@ class Lanes(Batches, Lost):
             pipe.pttl(self.key("paused", lane.name))
             pipe.mget(self.key("everything"), self.key("everything", lane.name))
         now, replies, held = self.now(), replies_of(pipe), self.held()
+        pauses = self.account_pauses(lane.account for lane in lanes)
         records: list[LaneRecord] = []
         for lane, count, first, sums, pause, called in zip(
             lanes, *(replies[at::5] for at in range(5)), strict=True
@@ -70,6 +72,7 @@ class Lanes(Batches, Lost):
                 held=lane in held,
                 paused=timedelta(milliseconds=pause) if pause > 0 else None,
                 called=_latest(called, now),
+                account_pause=pauses.get(lane.account),
             )
             records.append(record)
         return records

@@ -10,9 +10,11 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from batchq.prompt import Lane, Outcome
+from batchq.trouble import BECAUSE, TroubleReason
 
 __all__ = [
     "KILLS",
+    "AccountPause",
     "BatchRecord",
     "CallRecord",
     "Claim",
@@ -141,11 +143,38 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountPause:
+    """Why nothing more of an account is sent: ``code`` is the provider's, ``met_in`` the call that
+    it refused, or ``file`` or ``rows``.
+
+    It has ``lasted`` since ``since`` (Redis's milliseconds), and ``tries`` times in a row the same
+    was met. After ``next_try`` a small batch tries whether it is over; while one is out, ``probe``
+    is its id. ``lane`` is the one that met it last.
+    """
+
+    account: str
+    reason: TroubleReason
+    code: str
+    met_in: str
+    since: int
+    tries: int
+    lasted: timedelta
+    next_try: timedelta
+    lane: str = ""
+    probe: str = ""
+
+    @property
+    def because(self) -> str:
+        return f"{BECAUSE[self.reason]} ({self.code})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRecord:
     """What waits in one lane. ``oldest`` is how long its first prompt has waited.
 
     ``held`` is what an operator has said; ``paused`` is for how long the provider has no room for
-    it; ``called`` is how long ago all that waited in it was to be flushed (None: not asked for).
+    it; ``called`` is how long ago all that waited in it was to be flushed (None: not asked for);
+    ``account_pause`` is why its account can do nothing just now (None: it can).
     """
 
     lane: Lane
@@ -156,6 +185,7 @@ class LaneRecord:
     held: bool = False
     paused: timedelta | None = None
     called: timedelta | None = None
+    account_pause: AccountPause | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -868,3 +868,47 @@ def test_webhook_forged(api: Desk) -> None:
         with pytest.raises(openai.InvalidWebhookSignatureError, match="does not match"):
             api.client.webhooks.unwrap(*ear.hear()[0], secret=SECRET)
         assert api.emulator.fired("webhook_forged") == 1
+
+
+# The account's
+
+
+def test_input_file_lost(api: Desk) -> None:
+    """The words are those of a file that is not there, and the file can be read."""
+    api.emulator.fault("input_file_lost")
+    file = api.upload(lines(2))
+    done = api.finish(api.create(file.id))
+    assert done.status == "failed"
+    assert done.errors is not None
+    assert done.errors.data is not None
+    (error,) = done.errors.data
+    assert (error.code, error.param, error.line) == ("invalid_request", "file_id", None)
+    assert f"Cannot find file {file.id}" in str(error.message)
+    assert api.client.files.content(file.id).text.count("\n") == 2
+    assert api.emulator.fired("input_file_lost") == 1
+    assert api.finish(api.create(file.id)).status == "completed"
+
+
+def test_no_credit(api: Desk) -> None:
+    """It is a condition: what runs while it holds fails, and nothing is billed."""
+    api.emulator.fault("no_credit", every=2)
+    done = api.finish(api.create(api.upload(lines(4)).id))
+    assert (done.request_counts.completed, done.request_counts.failed) == (2, 2)  # type: ignore[union-attr]
+    rows = api.client.files.content(str(done.error_file_id)).text.splitlines()
+    for row in map(json.loads, rows):
+        assert row["response"]["status_code"] == 429
+        assert row["response"]["body"]["error"]["code"] == "insufficient_quota"
+    assert api.emulator.fired("no_credit") == 1
+    api.emulator.lift("no_credit")
+    again = api.finish(api.create(api.upload(lines(4)).id))
+    assert again.error_file_id is None
+
+
+def test_no_credit__of_a_call(api: Desk) -> None:
+    file = api.upload(lines(1))
+    api.emulator.fault("no_credit", at="create", status=402, code=None)
+    with pytest.raises(openai.APIStatusError) as refused:
+        api.create(file.id)
+    assert (refused.value.status_code, refused.value.type) == (402, "insufficient_quota")
+    api.emulator.lift("no_credit")
+    assert api.finish(api.create(file.id)).status == "completed"

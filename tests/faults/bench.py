@@ -198,6 +198,8 @@ class _Scene:
             arm("unknown_status", polls=2, times=None)
         elif self.story == "split":
             arm("invalid_line", containing=f"{faults.CANARY} member", numbered=False, times=None)
+        elif self.story == "poor":
+            arm("no_credit")
         elif self.story == "journey":
             arm("rows_500", containing=faults.AGAIN, times=None)
 
@@ -219,6 +221,8 @@ class _Scene:
             return True
         if self.story == "journey" and self.emulator.fired("rows_500") >= 2:
             self.emulator.lift("rows_500")
+        elif self.story == "poor" and self.emulator.fired("no_credit") >= 2:
+            self.emulator.lift("no_credit")
         elif self.story == "deaf":
             self._nobody_takes()
         elif self.story == "lost":
@@ -275,6 +279,7 @@ class _Scene:
         """The world is in order again; only what was cut off is not."""
         self.emulator.lift("rows_500")
         self.emulator.lift("invalid_line")
+        self.emulator.lift("no_credit")
         self.redis.delete("test:hold")
         if self.other is not None and self.story == "deaf":
             self.other.kill()

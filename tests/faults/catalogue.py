@@ -23,6 +23,7 @@ STORIES = {
     "stuck": "batches stop half-way and are cancelled at their deadline",
     "strange": "batches have a status that nobody knows, for a while",
     "split": "the provider refuses a file and does not say which line is to blame",
+    "poor": "the account has no credit for a while",
     "deaf": "nobody takes the messages of the tasks that may go on",
     "lost": "the messages of polls are lost",
     "alone": "there is no beat",
@@ -67,6 +68,7 @@ POINTS = (
     *_points("ours", "resume.publish resume.published resume.recorded"),
     *_points("ours", "requeue.call requeue.called"),
     *_points("ours", "split.call split.called", "split"),
+    *_points("ours", "pause.call pause.called", "poor"),
     *_points("ours", "close.call close.called delete.call delete.called"),
     *_points("ours", "wake.publish wake.published"),
     *_points("ours", "rescue.wake rescue.woken", "lost"),
@@ -225,7 +227,8 @@ def every_case() -> list[Case | ProviderCase]:
 SHORT = {
     "user": "claim.called capture.called settle.called keep.called bury.called revoke.called",
     "flush": "seal.called upload.called upload.recorded create.called create.recorded split.called",
-    "fetch": "poll.called ready.record download.line answer.called requeue.called close.called",
+    "fetch": "poll.called ready.record download.line answer.called requeue.called close.called "
+    "pause.called",
     "rescue": "resume.published rescue.woken rescue.resent cancel.called renew.called "
     "standin.taken tick.note",
 }

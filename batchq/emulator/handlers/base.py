@@ -162,6 +162,12 @@ class ApiHandler(Handler):
         broken = fire("call_error", call)
         if broken is not None:
             raise _refusal(broken)
+        spent = self.service.faults.condition("no_credit")
+        if spent is not None and spent["at"] == call:
+            self.service.faults.showed("no_credit")
+            raise Refusal(
+                int(spent["status"]), spent["message"], kind=spent["kind"], code=spent["code"]
+            )
         options = fire(f"{call}_500")
         if options is not None:
             raise server_error(options["status"])

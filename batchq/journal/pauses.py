@@ -1,0 +1,114 @@
+"""Pauses of accounts: why nothing more of one is sent just now, and how that ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Literal, cast
+
+from batchq.journal.books import Books
+from batchq.journal.records import AccountPause
+from batchq.journal.replies import count_of, milliseconds, replies_of
+from batchq.prompt import Lane
+from batchq.trouble import REASONS, Trouble, TroubleReason
+
+__all__ = ["Pauses"]
+
+_WELL = timedelta(hours=1)
+"""For how long an account that went on counts as well."""
+
+
+class Pauses(Books):
+    """Which accounts are paused. One hash for each, gone when the account goes on."""
+
+    def pause_account(
+        self,
+        lane: Lane,
+        trouble: Trouble,
+        *,
+        batch: str,
+        met_in: str,
+        pauses: tuple[timedelta, timedelta],
+        anew: bool = False,
+    ) -> Literal["BEGUN", "GROWN", "ALREADY"]:
+        """Let nothing more of a lane's account be sent: a batch has met a trouble of the account.
+
+        ``pauses`` are the first and the longest. Only the small batch that tries whether it is over
+        makes one grow; ``anew`` where that got on before it met the same.
+        """
+        args = [batch, lane.name, trouble.reason, trouble.code, met_in]
+        args += [str(milliseconds(one)) for one in pauses]
+        args += [str(int(anew)), str(self._keep_journal)]
+        word = self._word("pause", [self._paused(lane.account)], args)
+        return cast("Literal['BEGUN', 'GROWN', 'ALREADY']", word)
+
+    def take_probe(self, pause: AccountPause, batch_id: str) -> bool:
+        """True where this batch, which is still to be sealed, is the one to try whether a paused
+        account can go on; false while another does, or it is too early.
+        """
+        last = self._batch(pause.probe or batch_id)[0]
+        keys = [self._paused(pause.account), last]
+        return self._word("probe", keys, [batch_id, pause.probe]) == "TAKEN"
+
+    def unpause_account(self, account: str, *, probe: str = "") -> int | None:
+        """Let an account go on; with ``probe`` only where that is the batch that tried. Returns
+        since when it was paused, None where it was not.
+        """
+        keys = [self._paused(account), self._well(account)]
+        word, since = self._run("unpause", keys, [probe, milliseconds(_WELL)])
+        return count_of(since) if word == b"ENDED" else None
+
+    def was_well(self, account: str) -> bool:
+        """True where an account went on lately: what fails now is not likely the account's."""
+        return bool(self._redis.exists(self._well(account)))
+
+    def account_pause(self, account: str) -> AccountPause | None:
+        """Why an account is paused; None where it is not."""
+        return self.account_pauses([account]).get(account)
+
+    def account_pauses(self, accounts: Iterable[str]) -> dict[str, AccountPause]:
+        """Those of these accounts that are paused, with why."""
+        names = sorted(set(accounts))
+        pipe = self._redis.pipeline(transaction=False)
+        for name in names:
+            pipe.hgetall(self._paused(name))
+        replies = replies_of(pipe) if names else []
+        now = self.now() if any(replies) else 0
+        found = (_read(name, reply, now) for name, reply in zip(names, replies, strict=True))
+        return {pause.account: pause for pause in found if pause is not None}
+
+    def _paused(self, account: str) -> str:
+        return self.key("account", account)
+
+    def _well(self, account: str) -> str:
+        return self.key("well", account)
+
+
+def _read(account: str, reply: object, now: int) -> AccountPause | None:
+    """A pause; what is none, or has no end that can be read, stops nobody."""
+    if not isinstance(reply, Mapping):
+        return None
+    known = cast("Mapping[bytes, bytes]", reply)
+    until, since = (count_of(known.get(name)) for name in (b"until", b"since"))
+    if not until:
+        return None
+    words = {
+        name: known.get(name.encode(), b"").decode(errors="replace")
+        for name in ("reason", "code", "met_in", "lane", "probe")
+    }
+    return AccountPause(
+        account=account,
+        reason=_reason(words.pop("reason")),
+        tries=count_of(known.get(b"tries")),
+        since=since,
+        lasted=timedelta(milliseconds=max(0, now - since)),
+        next_try=timedelta(milliseconds=max(0, until - now)),
+        **words,
+    )
+
+
+def _reason(word: str) -> TroubleReason:
+    return _REASONS.get(word, "unknown")
+
+
+_REASONS: Mapping[str, TroubleReason] = {one: one for one in REASONS}
