@@ -23,6 +23,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     PositiveInt,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     field_serializer,
@@ -31,6 +32,7 @@ from pydantic import (
 
 from batchq.account import Account, Accounts, read_accounts
 from batchq.errors import ConfigurationError
+from batchq.links import Link, Source, check_options, link_to
 from batchq.refusals import REFUSALS
 from batchq.tariffs import OwnPrice, read_prices
 from batchq.validation import Record, explain, nearest
@@ -240,9 +242,15 @@ _REDIS_SCHEMES = {
     "redis+socket": "unix",
     "valkey": "redis",
     "valkeys": "rediss",
+    "sentinel": "sentinel",
+    "redis+cluster": "redis+cluster",
+    "rediss+cluster": "rediss+cluster",
+    "valkey+cluster": "redis+cluster",
+    "valkeys+cluster": "rediss+cluster",
 }
 _REDIS_URLS = (
-    "accepted is redis://host:port/db, rediss://…, unix:///path?db=0 or redis+socket:///path"
+    "accepted is redis://host:port/db, rediss://…, unix:///path?db=0 or redis+socket:///path, "
+    "sentinel://host:port/db or redis+cluster://host:port; several of a kind with ; between"
 )
 
 
@@ -250,11 +258,22 @@ def _is_redis(url: object) -> bool:
     return isinstance(url, str) and url.partition("://")[0].lower() in _REDIS_SCHEMES
 
 
-def _redis_url(url: str) -> str:
-    """The URL redis-py wants for a URL as Celery or kombu writes it."""
+def _redis_url(given: object) -> str:
+    """The URL redis-py wants for a URL as Celery or kombu writes it; several with ``;`` between."""
+    urls = given.split(";") if isinstance(given, str) else given
+    if not isinstance(urls, (list, tuple)) or not urls:
+        raise ValueError(_REDIS_URLS)
+    each = [_one_redis_url(one) for one in cast("list[object]", urls)]
+    schemes = {one.partition("://")[0] for one in each}
+    if len(each) > 1 and (len(schemes) > 1 or "unix" in schemes):
+        raise ValueError(_REDIS_URLS)
+    return ";".join(each)
+
+
+def _one_redis_url(url: object) -> str:
     from redis import ConnectionPool
 
-    if not _is_redis(url):
+    if not isinstance(url, str) or not _is_redis(url):
         raise ValueError(_REDIS_URLS)
     parts = urlsplit(url if "://" in url else f"{url}://")  # Celery takes backend="redis" too
     query = dict(parse_qsl(parts.query))
@@ -265,24 +284,36 @@ def _redis_url(url: str) -> str:
     scheme = _REDIS_SCHEMES[parts.scheme]
     # By hand: urlunsplit drops the empty authority that unix:///path needs.
     tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
-    resolved = f"{scheme}://{parts.netloc}{parts.path}{tail}"
+    rest = f"://{parts.netloc}{parts.path}{tail}"
+    plain = "redis" if scheme == "sentinel" else scheme.removesuffix("+cluster")
     try:
         # Connects to nothing yet.
-        ConnectionPool.from_url(resolved)  # pyright: ignore[reportUnknownMemberType]
+        ConnectionPool.from_url(plain + rest)  # pyright: ignore[reportUnknownMemberType]
     except ValueError:
         # The error of urllib quotes pieces of the URL, and a password may be one.
         raise ValueError(_REDIS_URLS) from None
-    return resolved
+    return scheme + rest
 
 
-def _own_redis(app: App) -> tuple[str, str]:
-    """The Redis the app uses already, for results or as its broker, behind its setting."""
+def _sources(app: App) -> list[Source]:
+    """The Redis the app uses already, for results and as its broker, behind their settings."""
+    found: list[Source] = []
     for setting in ("result_backend", "broker_url"):
-        given = cast("object", app.conf[setting])
+        given = cast("object", getattr(app.conf, setting))
         urls = given.split(";") if isinstance(given, str) else given
-        for one in cast("list[object]", urls) if isinstance(urls, (list, tuple)) else []:
-            if _is_redis(one):
-                return setting, cast("str", one)
+        each = cast("list[object]", urls) if isinstance(urls, (list, tuple)) else []
+        ours = [one for one in each if isinstance(one, str) and _is_redis(one)]
+        if ours:
+            try:
+                found.append(Source(setting, ";".join(ours), _redis_url(ours)))
+            except ValueError as error:
+                raise ConfigurationError(setting, None, str(error)) from None
+    return found
+
+
+def _own_redis(app: App) -> Source:
+    if sources := _sources(app):
+        return sources[0]
     raise ConfigurationError(
         "batchq_redis_url",
         None,
@@ -291,7 +322,21 @@ def _own_redis(app: App) -> tuple[str, str]:
     )
 
 
-def _without_password(url: str) -> str:
+def _redis_options(given: object) -> dict[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ValueError('accepted is a dict, such as {"master_name": "mymaster"}')  # noqa: TRY004
+    options = cast("dict[str, Any]", given)
+    check_options(options)
+    return dict(options)
+
+
+def _without_password(urls: str) -> str:
+    return ";".join(map(_one_without_password, urls.split(";")))
+
+
+def _one_without_password(url: str) -> str:
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
     netloc = f"{user.partition(':')[0]}:***@{host}" if at else parts.netloc
@@ -311,6 +356,9 @@ class Settings(Record):
     _what: ClassVar[str] = "setting"
 
     redis_url: Annotated[str, BeforeValidator(_redis_url)]
+    redis_options: Annotated[
+        dict[str, Any], BeforeValidator(_redis_options), PlainSerializer(sorted)
+    ] = Field(default_factory=dict[str, Any], repr=False)
     key_prefix: str = Field("batchq", pattern=r"^[A-Za-z0-9_.:-]+$")
     queue: str = Field("batchq", min_length=1)
     accounts: Annotated[
@@ -357,6 +405,7 @@ class Settings(Record):
     )
     budget: Annotated[Decimal | None, BeforeValidator(_dollars)] = None
     notify: Annotated[str | None, BeforeValidator(_variable)] = None
+    _link: Link | None = PrivateAttr(None)
 
     @model_validator(mode="before")
     @classmethod
@@ -414,6 +463,15 @@ class Settings(Record):
         """Where large bodies are kept, without a password, for people to read."""
         return _shown_storage(self.large_bodies) or ""
 
+    @property
+    def link(self) -> Link:
+        """The way to the Redis of the journal, with what Celery's own settings say of it."""
+        return self._link or link_to(self.redis_url, self.redis_options)
+
+    def linked(self, link: Link) -> Settings:
+        self._link = link
+        return self
+
     @field_serializer("redis_url")
     def _mask(self, url: str) -> str:
         return _without_password(url)
@@ -465,9 +523,9 @@ def settings_without_redis(app: App) -> Settings:
 def _settings_of(app: App, *, redis_url: str | None = None) -> Settings:
     given = _given(app)
     if given.get("redis_url") is None:
-        given["redis_url"] = _own_redis(app)[1] if redis_url is None else redis_url
+        given["redis_url"] = _own_redis(app).urls if redis_url is None else redis_url
     try:
-        return Settings.model_validate(given, context={"app": app})
+        read = Settings.model_validate(given, context={"app": app})
     except ConfigurationError as error:
         if error.setting.startswith(PREFIX):
             raise
@@ -475,6 +533,7 @@ def _settings_of(app: App, *, redis_url: str | None = None) -> Settings:
         raise ConfigurationError(setting, error.given, error.expected, error.nearest) from None
     except ValidationError as error:
         raise explain(error, PREFIX, show=True) from None
+    return read.linked(link_to(read.redis_url, read.redis_options, app, _sources(app)))
 
 
 def sources(app: App) -> dict[str, str]:
@@ -484,7 +543,7 @@ def sources(app: App) -> dict[str, str]:
     config, given = settings(app), _given(app)
     found = {name: "app" if name in given else "default" for name in Settings.model_fields}
     if given.get("redis_url") is None:
-        found["redis_url"] = _own_redis(app)[0]
+        found["redis_url"] = _own_redis(app).setting
     if "accounts" not in given and _ACCOUNT_VARIABLES & os.environ.keys():
         found["accounts"] = "environment"
     if config.flush_at and "flush_after" not in given:

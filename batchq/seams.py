@@ -9,6 +9,7 @@ import copy
 import functools
 import importlib
 import signal
+import types
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -24,10 +25,13 @@ __all__ = [
     "add_queue",
     "annotated",
     "as_current_task",
+    "backend_parameters",
+    "broker_parameters",
     "context_of",
     "current_request",
     "decoded",
     "delays_whole_seconds",
+    "follows_default",
     "ignores_result",
     "intercept_revokes",
     "is_empty",
@@ -350,6 +354,41 @@ def _members(result: Any) -> list[str]:
     """The ids of the tasks in a result's tuple, groups in it included."""
     (task_id, _), children = result
     return [task_id] if children is None else [one for child in children for one in _members(child)]
+
+
+def backend_parameters(app: Any, url: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """With what Celery's result backend for a Redis URL connects (as redis-py takes it), and its
+    transport options. Nothing is connected.
+    """
+    backends = importlib.import_module("celery.app.backends")
+    kind, url = backends.by_url(app.backend_cls or url, app.loader)
+    parameters = dict(kind(app=app, url=url).connparams)
+    options = dict(app.conf.result_backend_transport_options or {})
+    return parameters, options
+
+
+def broker_parameters(app: Any, url: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """With what kombu connects to a broker that is a Redis, and its transport options. Nothing is
+    connected.
+    """
+    connection = app.connection_for_write(url)
+    options = dict(connection.transport_options)
+    transport = connection.get_transport_cls()
+    # As its own __init__ would, but for the connection that is made there.
+    channel = object.__new__(transport.Channel)
+    channel.connection = types.SimpleNamespace(
+        client=connection, default_port=transport.default_port
+    )
+    for name in transport.Channel.from_transport_options:
+        # Of its own defaults (10 connections, say) none is meant for us.
+        setattr(channel, name, options.get(name))
+    return dict(channel._connparams()), options
+
+
+def follows_default(app: Any, setting: str) -> bool:
+    """Whether a setting of Celery has the value it has where nobody says anything."""
+    defaults = importlib.import_module("celery.app.defaults").DEFAULTS
+    return bool(app.conf.get(setting) == defaults.get(setting))
 
 
 def without_connections(transport: Any) -> Any:

@@ -45,7 +45,12 @@ def explain(error: ValidationError, prefix: str, *, show: bool) -> Configuration
     """The first complaint of pydantic, in our words; `show` repeats the value that was given."""
     first = error.errors(include_url=False)[0]
     path = ".".join(str(part) for part in first["loc"])
-    hidden = not show or first["loc"][:1] in [("accounts",), ("redis_url",), ("large_bodies",)]
+    hidden = not show or first["loc"][:1] in [
+        ("accounts",),
+        ("redis_url",),
+        ("redis_options",),
+        ("large_bodies",),
+    ]
     given = None if hidden else repr(first["input"])
     expected = first["msg"].removeprefix("Value error, ").replace("Input should be", "accepted is")
     return ConfigurationError((prefix + path).rstrip("."), given, expected)

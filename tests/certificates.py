@@ -24,12 +24,15 @@ class Certificates:
     client_key: str
     server: str
 
-    def of_server(self) -> ssl.SSLContext:
-        """What a server speaks that lets in nobody without a certificate of this authority."""
+    def of_server(self, *, asks_clients: bool = True) -> ssl.SSLContext:
+        """What a server speaks; one that asks lets in nobody without a certificate of this
+        authority.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.server)
-        context.load_verify_locations(self.ca)
-        context.verify_mode = ssl.CERT_REQUIRED
+        if asks_clients:
+            context.load_verify_locations(self.ca)
+            context.verify_mode = ssl.CERT_REQUIRED
         return context
 
 

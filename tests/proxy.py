@@ -42,9 +42,9 @@ class _Connection:
         for writer in (self.client, self.server):
             if writer is None:
                 continue
-            raw = writer.get_extra_info("socket")
-            if raw is not None:
-                with contextlib.suppress(OSError):
+            # A connection of TLS that has ended knows no socket, and does not say so.
+            with contextlib.suppress(OSError, AttributeError):
+                if (raw := writer.get_extra_info("socket")) is not None:
                     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 

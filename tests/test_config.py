@@ -312,7 +312,8 @@ class TestRedis:
             ("redis://broker", "rpc://", "redis://broker"),
             ("redis://broker", None, "redis://broker"),
             ("amqp://a;redis://b", None, "redis://b"),
-            (["redis://a", "redis://b"], None, "redis://a"),
+            (["redis://a", "redis://b"], None, "redis://a;redis://b"),
+            ("redis://a/1;amqp://b;redis://c", None, "redis://a/1;redis://c"),
             ("amqp://", "redis", "redis://"),
         ],
     )
@@ -625,7 +626,7 @@ def written(name: str, default: object) -> str:
         return "the app's own Redis"
     if name == "accounts":
         return '`{"default": {}}`'
-    if name == "prices":
+    if name in {"prices", "redis_options"}:
         return "`{}`"
     if isinstance(default, timedelta):
         return in_words(default)

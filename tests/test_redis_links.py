@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import re
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from batchq.status import status
 from tests.apps import linked
+from tests.certificates import Certificates, make_certificates
 from tests.harness import ROOT, Emulator, ReservedPort, Server, Stack, keys_without_end
 from tests.journals import DOCUMENTED
 from tests.proxy import Proxy
@@ -56,48 +50,18 @@ def journey(stack: Stack, url: str) -> None:
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Path:
-    """A certificate for 127.0.0.1 that no system knows, with its key beside it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's own")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    (tmp_path / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    path = tmp_path / "ca.pem"
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    return path
+def certificates(tmp_path: Path) -> Certificates:
+    return make_certificates(tmp_path)
 
 
 @pytest.fixture
-def tls(server: Server, authority: Path) -> Iterator[Proxy]:
+def tls(server: Server, certificates: Certificates) -> Iterator[Proxy]:
     """TLS in front of the server: the binary that tests run has none of its own."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority, authority.with_name("key.pem"))
-    with Proxy(server.port.number, tls=context) as front:
+    with Proxy(server.port.number, tls=certificates.of_server(asks_clients=False)) as front:
         yield front
 
 
-def test_a_journey_over_tls(stack: Stack, tls: Proxy, authority: Path) -> None:
+def test_a_journey_over_tls(stack: Stack, tls: Proxy, certificates: Certificates) -> None:
     journey(
         stack, f"rediss://127.0.0.1:{tls.port}/0?ssl_cert_reqs=required&ssl_ca_certs={authority}"
     )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from batchq.config import Settings
     from batchq.health import Facts, Finding
     from batchq.journal import AccountPause, Sample
+    from batchq.links import Link
     from batchq.status import Status
     from batchq.trouble import TroubleReason
 
@@ -141,9 +142,36 @@ def _was_seen(seen: Seen, about: str) -> bool:
 def _redis(seen: Seen) -> Iterator[Told]:
     if seen.redis_error:
         what = f"Redis {seen.settings.shown_redis_url} cannot be used: {seen.redis_error}"
-        yield "problem", what, "start it, or say in batchq_redis_url where it is"
+        yield "problem", what, _mend(seen.redis_error)
+    yield from _on_the_way(seen.settings.link)
     if seen.status is not None:
         yield from map(_of_finding, seen.status.findings)
+
+
+_MENDS = (
+    ("certificate", "name its authority in ssl_ca_certs: in the URL, or in batchq_redis_options"),
+    ("no sentinel knows", "set master_name as the sentinels have it, and look whether they run"),
+    ("no server of the list", "start one of them as a primary"),
+    ("no node of the cluster", "look at CLUSTER INFO: that slot is served by nobody"),
+    ("SSL", "write rediss:// for a server with TLS, and redis:// for one without"),
+    ("username-password", "quote the password in the URL, or give it in batchq_redis_options"),
+    ("Authentication required", "put user and password into its URL or batchq_redis_options"),
+)
+"""What to do, by words of what a connection says."""
+
+
+def _mend(error: str) -> str:
+    otherwise = "start it, or say in batchq_redis_url where it is"
+    return next((do for word, do in _MENDS if word.lower() in error.lower()), otherwise)
+
+
+def _on_the_way(link: Link) -> Iterator[Told]:
+    if not link.is_verified:
+        what = "the certificate of its server is not looked at (ssl_cert_reqs is none)"
+        yield "info", what, "set it to required, and ssl_ca_certs, unless its host says otherwise"
+    if link.kind == "list":
+        what = "its URL is a list: servers that are not replicas of one another are two journals"
+        yield "info", what, "use Sentinel"
 
 
 def _of_finding(finding: Finding) -> Told:

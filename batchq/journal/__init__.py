@@ -7,7 +7,7 @@ one hash tag, so they live in one slot of a cluster. The only clock is Redis's o
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
@@ -19,6 +19,7 @@ from redis.retry import Retry
 
 from batchq.config import Settings, settings
 from batchq.journal.failures import Failures
+from batchq.journal.guides import guided
 from batchq.journal.lanes import Lanes
 from batchq.journal.records import (
     KILLS,
@@ -118,10 +119,19 @@ def _connect_hurried(config: Settings, hurry: timedelta) -> redis.Redis:
     # One more try only where a connection has died since it was last used.
     retry = Retry(NoBackoff(), retries=1, supported_errors=(redis.ConnectionError,))
     seconds = hurry.total_seconds()
-    client: redis.Redis = redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
-        config.redis_url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=retry
+    return _client(
+        config, {"socket_timeout": seconds, "socket_connect_timeout": seconds}, retry=retry
     )
-    return client
+
+
+def _client(config: Settings, patience: Mapping[str, Any], **more: Any) -> redis.Redis:
+    link = config.link
+    parameters = {**guided(link, patience, f"{{{config.key_prefix}}}"), **patience, **more}
+    if link.most is None:
+        return redis.Redis.from_pool(redis.ConnectionPool(**parameters))
+    # A thread that finds all of them in use waits for one, where Celery's own would fail.
+    waiting: Any = redis.BlockingConnectionPool
+    return redis.Redis.from_pool(waiting(max_connections=link.most, **parameters))
 
 
 def ping(app: Any) -> None:
@@ -144,14 +154,14 @@ def _connect(config: Settings) -> redis.Redis:
     # A half-open connection hangs a client without timeouts for good; every script here may be
     # sent twice without harm, so what was cut is tried again. For about as long as Celery itself
     # tries to store a result (20 s): a restart of Redis is no reason for a task to fail.
-    client: redis.Redis = redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
-        config.redis_url,
-        socket_timeout=10,
-        socket_connect_timeout=5,
-        # A unix socket has nothing to keep alive, and redis-py refuses the option.
-        **({} if config.redis_url.startswith("unix:") else {"socket_keepalive": True}),
-        health_check_interval=15,
+    patience = {"socket_timeout": 10, "socket_connect_timeout": 5, "health_check_interval": 15}
+    # A unix socket has nothing to keep alive, and redis-py refuses the option.
+    if config.link.kind != "socket":
+        patience["socket_keepalive"] = True
+    said = config.link.parameters
+    return _client(
+        config,
+        {name: said.get(name, value) for name, value in patience.items()},
         retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries=20),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError],
     )
-    return client
