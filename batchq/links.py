@@ -180,7 +180,7 @@ def link_to(
     if kind == "sentinel" and not said.get("master_name"):
         raise _no_master_name(setting)
     hosts = _hosts(urls, kind, theirs if followed is not None and followed.urls == urls else {})
-    sentinel = {name: said.pop(name) for name in _SENTINEL if name in said}
+    sentinel = {name: said.pop(name) for name in _SENTINEL if said.get(name) is not None}
     most = said.pop("max_connections", None)
     parameters = _for_redis(said, kind, setting)
     return Link(kind=kind, hosts=hosts, parameters=parameters, most=most, **sentinel)

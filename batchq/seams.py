@@ -361,7 +361,7 @@ def backend_parameters(app: Any, url: str) -> tuple[dict[str, Any], dict[str, An
     transport options. Nothing is connected.
     """
     backends = importlib.import_module("celery.app.backends")
-    kind, url = backends.by_url(app.backend_cls or url, app.loader)
+    kind, url = backends.by_url(url, app.loader)
     parameters = dict(kind(app=app, url=url).connparams)
     options = dict(app.conf.result_backend_transport_options or {})
     return parameters, options

@@ -58,6 +58,7 @@ LONGEST = (
         "test_redis_solo",
         "test_redis_threads",
         "test_redis_links",
+        "test_failover",
         "test_compose",
         "test_examples",
     ),

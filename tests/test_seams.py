@@ -254,6 +254,26 @@ def test_the_keys_of_results_are_those_of_celery(redis_url: str) -> None:
     keys.prolong_results(["t"])
 
 
+def test_parameters_of_connections_are_those_celery_makes(redis_url: str) -> None:
+    """As they are where it has connected, but for what it takes where nobody says anything."""
+    url = redis_url.removesuffix("/0") + "/3"
+    app: Any = Celery("seams", broker=url, backend=url, set_as_current=False)
+    options = {"socket_timeout": 7, "client_name": "shop", "max_connections": 3}
+    app.conf.broker_transport_options = options
+    app.conf.redis_socket_timeout = 9
+    parameters, told = seams.broker_parameters(app, url)
+    assert told == options
+    with app.connection_for_write() as connection:
+        real = connection.default_channel._connparams()
+    defaults = {"socket_connect_timeout", "health_check_interval", "socket_keepalive"}
+    unsaid = {name for name, value in parameters.items() if real[name] != value}
+    assert unsaid <= defaults | {"retry_on_timeout", "socket_keepalive_options"}
+    assert (parameters["db"], parameters["client_name"]) == (3, "shop")
+    assert seams.backend_parameters(app, url)[0] == app.backend.connparams
+    assert not seams.follows_default(app, "redis_socket_timeout")
+    assert seams.follows_default(app, "redis_socket_connect_timeout")
+
+
 def test_a_result_backend_that_is_no_redis_has_states_and_nothing_to_prolong() -> None:
     app = Celery("seams", backend="cache+memory://", set_as_current=False)
     app.backend.store_result("t", None, "BATCHED")

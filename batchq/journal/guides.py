@@ -64,7 +64,7 @@ class Guide:
 
 
 def _at_sentinels(link: Link, patience: Mapping[str, Any]) -> Guide:
-    parameters = {**_brief(patience), **link.sentinel_kwargs}
+    parameters = {**patience, **link.sentinel_kwargs}
     ask = partial(_ask_sentinel, link, parameters)
     return Guide(f"no sentinel knows a primary named {link.master_name!r}", link.hosts, ask)
 
@@ -213,7 +213,7 @@ def guided(link: Link, patience: Mapping[str, Any], tag: str) -> dict[str, Any]:
     kind = cast("type[Any]", parameters.pop("connection_class", Connection))
     if link.kind == "socket":
         return {**parameters, "connection_class": kind}
-    brief = _brief({**parameters, **patience})
+    brief = _brief({**parameters, **patience}, len(link.hosts))
 
     def clients(host: Host) -> Any:
         own: dict[str, Any] = {
@@ -241,7 +241,10 @@ _BRIEFLY = 2.0
 """Seconds that one of those who may know has for its answer: the next may know it too."""
 
 
-def _brief(patience: Mapping[str, Any]) -> dict[str, Any]:
+def _brief(patience: Mapping[str, Any], hosts: int) -> dict[str, Any]:
+    """For one of so many: who has no more patience than that can have asked all of them in it."""
     names = ("socket_timeout", "socket_connect_timeout")
-    brief = {name: min(patience.get(name) or _BRIEFLY, _BRIEFLY) for name in names}
+    brief: dict[str, Any] = {
+        name: min(patience.get(name, _BRIEFLY) / hosts, _BRIEFLY) for name in names
+    }
     return {**brief, "retry": Retry(NoBackoff(), 0)}
