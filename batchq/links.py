@@ -117,9 +117,14 @@ def _host_of(url: str) -> Host:
     given = _parsed(url)
     scheme = url.partition("://")[0]
     port = given.get("port") or _PORTS.get(scheme, 6379)
-    login = {name: given.get(name) for name in ("username", "password")} | {"db": given.get("db")}
-    said = {name: value for name, value in login.items() if value is not None}
-    return Host(given.get("host") or "localhost", int(port), said)
+    return Host(given.get("host") or "localhost", int(port))
+
+
+def _login(url: str) -> dict[str, Any]:
+    """Of one server of a list: none of it is another's."""
+    given = _parsed(url)
+    login = {name: given.get(name) for name in sorted(_LOGIN)}
+    return {**login, "db": given.get("db") or 0}
 
 
 def _same_servers(one: str, other: str) -> bool:
@@ -179,24 +184,35 @@ def link_to(
     setting = "batchq_redis_url" if followed is None else followed.setting
     if kind == "sentinel" and not said.get("master_name"):
         raise _no_master_name(setting)
-    hosts = _hosts(urls, kind, theirs if followed is not None and followed.urls == urls else {})
+    same = followed is not None and followed.urls == urls
+    hosts = _hosts(urls, kind, theirs if same else {}, options)
     sentinel = {name: said.pop(name) for name in _SENTINEL if said.get(name) is not None}
     most = said.pop("max_connections", None)
     parameters = _for_redis(said, kind, setting)
     return Link(kind=kind, hosts=hosts, parameters=parameters, most=most, **sentinel)
 
 
-def _hosts(urls: str, kind: Kind, theirs: Mapping[str, Any]) -> tuple[Host, ...]:
-    hosts = tuple(map(_host_of, parts_of(urls)))
+def _hosts(
+    urls: str, kind: Kind, theirs: Mapping[str, Any], options: Mapping[str, Any]
+) -> tuple[Host, ...]:
+    parts = parts_of(urls)
     match kind:
         case "socket":
             return ()
         case "list":
-            return hosts
+            said = {name: value for name, value in options.items() if name in _LOGIN}
+            logins = ({**_login(one), **said} for one in parts)
+            hosts = map(_host_of, parts)
+            return tuple(
+                replace(one, login=login) for one, login in zip(hosts, logins, strict=True)
+            )
         case "server" if theirs.get("host"):
             return (Host(theirs["host"], int(theirs["port"])),)  # redis_host, redis_port
         case _:
-            return tuple(replace(one, login={}) for one in hosts)
+            return tuple(map(_host_of, parts))
+
+
+_LOGIN = {"username", "password"}
 
 
 def _over(theirs: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

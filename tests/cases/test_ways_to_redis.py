@@ -300,6 +300,17 @@ def test_a_replica_of_a_list_is_passed_over(server: Server, tmp_path: Path) -> N
         replica.stop()
 
 
+def test_each_server_of_a_list_has_a_login_of_its_own() -> None:
+    urls = f"redis://me:{QUOTED}@a/1;redis://b;redis://:other@c/2"
+    for conf in ({"broker_url": urls}, {"batchq_redis_url": urls}):
+        hosts = settings(make_app("ways", **NOBODY | conf)).link.hosts
+        assert [one.login for one in hosts][1:] == [
+            {"username": None, "password": None, "db": 0},
+            {"username": None, "password": "other", "db": 2},
+        ], conf
+        assert hosts[0].login == {"username": "me", "password": PASSWORD, "db": 1}
+
+
 def test_a_server_that_is_no_cluster_says_so(server: Server) -> None:
     made = journal(batchq_redis_url=f"redis+cluster://127.0.0.1:{server.port.number}")
     with pytest.raises(ConfigurationError, match=r"is not part of a Redis Cluster: write redis://"):
