@@ -63,7 +63,8 @@ def tls(server: Server, certificates: Certificates) -> Iterator[Proxy]:
 
 def test_a_journey_over_tls(stack: Stack, tls: Proxy, certificates: Certificates) -> None:
     journey(
-        stack, f"rediss://127.0.0.1:{tls.port}/0?ssl_cert_reqs=required&ssl_ca_certs={authority}"
+        stack,
+        f"rediss://127.0.0.1:{tls.port}/0?ssl_cert_reqs=required&ssl_ca_certs={certificates.ca}",
     )
 
 
