@@ -494,7 +494,7 @@ def _secrets(seen: Seen) -> Iterator[Told]:
 def _of_pause(pause: AccountPause) -> Told:
     since, name = span(pause.lasted), pause.account
     what = f"account {name!r} has been paused for {since}, because {pause.because}"
-    do = f"{_MENDS[pause.reason]}; `release --account {name}` lets it go on at once"
+    do = f"{_ENDS[pause.reason]}; `release --account {name}` lets it go on at once"
     return "problem", f"{what}; {_next_try(pause)}", do
 
 
@@ -505,7 +505,7 @@ def _next_try(pause: AccountPause) -> str:
     return f"a small batch tries {when}"
 
 
-_MENDS: Mapping[TroubleReason, str] = {
+_ENDS: Mapping[TroubleReason, str] = {
     "credit": "pay for it, or raise its limit at the provider",
     "access": "look at its key in batchq_accounts, and at what the provider lets it do",
     "file": "look at the provider's status page: it goes on by itself",
