@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from redis.exceptions import OutOfMemoryError
 
-from batchq.flow.capture import BATCHED
 from batchq.journal import Journal, journal_of
 from tests.apps.base import make_app
 from tests.harness import Process, ReservedPort, Server, Stack, wait_until
@@ -56,13 +55,14 @@ def peak(process: Process) -> float:
 def go(stack: Stack, view: Journal, count: int) -> list[Any]:
     """So many tasks ask, all that waits is flushed; returns what they return."""
     app = stack.app(APP)
+    before = view.counters().get("captured", 0)
     results = [app.tasks[f"{APP}.describe"].delay(number, SIZE) for number in range(count)]
-
-    def asked() -> int:
-        in_batches = sum(batch.lines for batch in view.open_batches())
-        return in_batches + sum(lane.prompts for lane in view.lanes())
-
-    wait_until(lambda: asked() == count, description="all have asked", timeout=400)
+    # Whatever fills a file goes by itself, and comes back, while others still ask.
+    wait_until(
+        lambda: view.counters().get("captured", 0) == before + count,
+        description="all have asked",
+        timeout=400,
+    )
     app.tasks["batchq.flush"].delay(everything=True)
     return [result.get(timeout=400) for result in results]
 
@@ -78,9 +78,9 @@ def test_what_a_redis_has_no_room_for_lies_outside(
     few = list(map(peak, workers))
     assert len(set(go(stack, view, MANY))) == MANY
     many = list(map(peak, workers))
-    # What counts is that a gigabyte more makes no difference to either.
+    # A gigabyte more is to make no difference to either; eight bodies are what allocators keep.
     grown = [after - before for before, after in zip(few, many, strict=True)]
-    assert max(grown) < 4 * SIZE / 1e6, (few, many)
+    assert max(grown) < 8 * SIZE / 1e6, (few, many)
     assert journal.client.info("memory")["used_memory_peak"] < 100_000_000
     assert stack.emulator.ledger(summary=True)["totals"]["batch"]["ok"] == FEW + MANY
     left = [path for path in storage.glob("*/*") if not path.name.startswith("shared-")]
@@ -90,22 +90,27 @@ def test_what_a_redis_has_no_room_for_lies_outside(
 def test_without_a_storage_those_that_do_not_fit_say_so(stack: Stack, journal: Server) -> None:
     """And nothing else breaks: the others are answered, and then there is room again."""
     put(stack, journal, 50_000_000)
+    view = journal_of(make_app("looks", batchq_redis_url=journal.url))
     app = stack.app(APP)
     describe = app.tasks[f"{APP}.describe"]
     results = [describe.delay(number, SIZE) for number in range(16)]
 
-    def have_asked() -> bool:
-        return {result.state for result in results} == {"FAILURE", BATCHED}
+    def refused() -> list[Any]:
+        return [result for result in results if result.state == "FAILURE"]
 
-    wait_until(have_asked, description="all have asked, and some were refused", timeout=60)
-    full = [result for result in results if result.state == "FAILURE"]
+    wait_until(
+        lambda: view.counters().get("captured", 0) + len(refused()) == len(results),
+        description="all have asked, and some were refused",
+        timeout=60,
+    )
+    full = refused()
     assert 2 < len(full) < 14
     for result in full:
         with pytest.raises(OutOfMemoryError, match="used memory > 'maxmemory'"):
             result.get()
     app.tasks["batchq.flush"].delay(everything=True)
     assert all(result.get(timeout=200) for result in results if result not in full)
-    results = [describe.delay(99, SIZE)]
-    wait_until(lambda: results[0].state == BATCHED, description="there is room again")
+    again = describe.delay(99, SIZE)
+    wait_until(lambda: view.lanes() != [], description="there is room again")
     app.tasks["batchq.flush"].delay(everything=True)
-    assert results[0].get(timeout=60)
+    assert again.get(timeout=60)
