@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from batchq.flower import words
 from batchq.flower.alerts import alerts
 from batchq.flower.base import Page
 from batchq.flower.overview import Choice, Chosen, Snapshot, choose
@@ -36,6 +37,7 @@ class _Overview(Page):
             chosen=chosen,
             choice=choice,
             choose=other,
+            words=words,
         )
         return html.decode()
 
