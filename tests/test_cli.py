@@ -80,7 +80,7 @@ def test_lanes_say_when_they_go_and_why(steps: Steps, cli: Commands) -> None:
     assert cli.said("lanes") == "no prompt waits in a lane\n"
     capture(steps.journal)
     head, row = cli.out("lanes").splitlines()
-    assert head.split()[:4] == ["LANE", "PROMPTS", "OLDEST", "TOKENS"]
+    assert head.split()[:4] == ["LANE", "PROMPTS", "BYTES", "OLDEST"]
     assert row.startswith(LANE.name)
     assert "in 15 min" in row
     assert "batchq_flush_after" in row
