@@ -589,7 +589,9 @@ def _refusal_in(row: Row) -> Outcome | None:
     in words: "Error code: 400 - …", without a status or under that of a failure.
     """
     words = row.error_message or ""
-    codes = [code for code in (row.error_code, row.error_type) if code in _STATUS_OF]
+    # A failure that calls itself an invalid_request_error is a failure: a type says too little.
+    told = (row.error_code, row.error_type if row.status_code is None else None)
+    codes = [code for code in told if code in _STATUS_OF]
     status = _STATUS_OF[codes[0]] if codes else status_in_words(words)
     if status is None or status >= 500:
         return None

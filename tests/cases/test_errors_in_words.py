@@ -102,6 +102,13 @@ def test_what_is_no_refusal_is_asked_again(error: dict[str, Any], status: int) -
     assert (final, found.status_code) == (False, status)
 
 
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_failure_with_the_type_of_a_refusal_is_a_failure(status: int) -> None:
+    error = {"error": {"type": "invalid_request_error", "code": None, "message": "Try later."}}
+    final, found, _ = outcome(response=answered(status, error))
+    assert (final, found.status_code) == (False, status)
+
+
 def test_an_answer_is_never_an_error_in_words() -> None:
     body = {"choices": [{"message": {"content": "Error code: 400 - {}"}}]}
     parsed = parse_row(json.dumps({"custom_id": "t-0", "response": answered(200, body)}).encode())
