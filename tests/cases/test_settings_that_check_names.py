@@ -45,6 +45,9 @@ def told(conf: dict[str, Any], /, **options: Any) -> list[Check]:
     app.task(name="ask", shared=False, **options)(batched_llm_task(body))
     app.task(name="not_ours", shared=False, soft_time_limit=1, rate_limit="1/h")(body)
     app.finalize()
+    for name in set(app.tasks) - {"ask", "not_ours"}:
+        # Celery gives an app the tasks of all others of its process.
+        app.tasks.unregister(name)
     consumers = {"one": frozenset({"celery", "batchq"})}
     seen = replace(_at_rest(app, settings(app)), consumers=consumers)
     return [one for one in examine(seen) if one.about in {"celery", "workers"}]
