@@ -7,16 +7,18 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import batchq_cli
+from batchq.trouble import Trouble
 from tests.apps.base import make_app
 from tests.commands import Commands
 from tests.harness import ROOT, Emulator, Server
-from tests.journals import capture, chat
+from tests.journals import LANE, capture, chat
 from tests.test_cli import bury
 from tests.test_flow import EMBEDDINGS, Steps
 
@@ -106,9 +108,18 @@ class Shop:
     def run(self, example: Example, *more: str) -> str:
         if "dead" in example.words:
             self.ids[DEAD] = bury(self.steps.journal).task_id
+        if "release" in example.words and "--account" in example.words:
+            self.pause()
         words = [self._here(word) for word in (*example.words, *more)]
         result = self.cli.run(*words, code=example.code)
         return result.output.replace(f"{self.directory}/", "")
+
+    def pause(self) -> None:
+        """Its account has no credit."""
+        trouble, hour = Trouble("credit", "insufficient_quota"), timedelta(hours=1)
+        self.steps.journal.pause_account(
+            LANE, trouble, batch="b", met_in="rows", pauses=(hour, hour)
+        )
 
     def _here(self, word: str) -> str:
         for shown, here in self.ids.items():
@@ -175,7 +186,7 @@ def test_json_has_the_shape_that_is_shown(shop: Shop) -> None:
         "show": [(["show", f"{shop.ids[TASK]}-0"], 0)],
         "tail": [(["tail", "--no-follow", "--kind", "batch_submitted", "--last", "1"], 0)],
         "flush": [(["flush", "luna"], 0)],
-        "hold and release": [(["hold", "luna"], 0)],
+        "hold and release": [(["hold", "luna"], 0), (["release", "--account", "default"], 0)],
         "cancel": [(["cancel", shop.ids[OPEN]], 0)],
         "dead and retry": [(["dead"], 1), (["retry", "--all"], 0)],
         "check": [(["check", *lasting], 0)],
@@ -185,6 +196,7 @@ def test_json_has_the_shape_that_is_shown(shop: Shop) -> None:
     }
     assert {name for name, blocks in documented.items() if blocks} == set(commands)
     bury(shop.steps.journal)
+    shop.pause()
     for name, calls in commands.items():
         for (words, code), shown in zip(calls, documented[name], strict=True):
             assert differs(shown, shop.cli.json(*words, code=code)) == [], words

@@ -14,6 +14,8 @@ JOURNEYS = (
     "test_outcomes_of_batches",
     "test_recovery",
     "test_webhook_journey",
+    "cases/test_paused_accounts",
+    "cases/test_refused_accounts",
 )
 BATCHES = sorted(
     name for name in CATALOGUE if not name.startswith("live_") and name not in ALWAYS_ON

@@ -66,5 +66,5 @@ def contained(verb: str) -> Generator[None]:
         logger.warning(
             "the step %s is put off, and nothing is lost by it: %s",
             *(verb, reason_of(error)),
-            extra={"action": verb},
+            extra={"action": "put-off"},
         )

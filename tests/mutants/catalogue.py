@@ -281,8 +281,7 @@ _FETCHING = [
     Mutant(
         "what was not answered is not asked again",
         "batchq/flow/fetch.py",
-        "            self._ask_again(self._settle_errors(), "
-        "use_attempt=not self.record.cancel_at)\n",
+        "            self._settle(batch)\n",
         "            self._settle_errors()\n",
         (f"{OUTCOMES}::test_what_a_batch_had_no_time_for_is_asked_again",),
     ),
@@ -582,8 +581,8 @@ _LOST_JOURNAL = [
     Mutant(
         "a lane is sealed before the provider was looked through",
         "batchq/flow/flush.py",
-        "known = lane.lane.account in looked",
-        "known = lane.lane.account in config.accounts",
+        "known, paused = lane.lane.account in looked, ",
+        "known, paused = lane.lane.account in config.accounts, ",
         (f"{LOST_JOURNAL}::test_nothing_is_sealed_before_the_provider_was_looked_through",),
     ),
     Mutant(
