@@ -62,8 +62,8 @@ _BEFORE = r"([\w.-]+/)*(ft:)?"
 """What may stand before a model's name: a gateway's path to it, and that it is fine-tuned."""
 _REASONS_BY_ITSELF = re.compile(_BEFORE + r"gpt-5\.6(?![\d.])(?!.*-chat)")
 _REASONS_IF_TOLD = re.compile(_BEFORE + r"gpt-5\.[45](?![\d.])(?!.*-chat)")
-_REASONS = re.compile(_BEFORE + r"(o[1-9]|gpt-[5-9])(?!\d)(?!.*-chat)")
-"""gpt-5 and later; the models for ChatGPT, with -chat in their name, do not reason."""
+_REASONS = re.compile(_BEFORE + r"(o[1-9]|gpt-5)(?!\d)(?!.*-chat)")
+"""Those it was seen with; the models for ChatGPT, with -chat in their name, do not reason."""
 
 
 def _tools_with_reasoning(body: Body, _until: datetime) -> str | None:

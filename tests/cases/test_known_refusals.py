@@ -135,6 +135,7 @@ TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "a model for ChatGPT": chat("gpt-5.6-chat-latest", tools=TOOLS, max_tokens=5),
     "max_tokens of 4.1": chat("gpt-4.1-mini", max_tokens=5),
     "max_tokens of Azure's 3.5": chat("gpt-35-turbo", max_tokens=5),
+    "max_tokens of one that was not seen to refuse it": chat("gpt-6-luna", max_tokens=5),
     "max_tokens of another": chat("llama-3.1-8b", max_tokens=5),
     "no max_tokens": chat("gpt-5-mini", max_tokens=None, max_completion_tokens=5),
     "no background": responses(background=False),
