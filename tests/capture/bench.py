@@ -129,7 +129,8 @@ class Bench:
         return record is not None and record.state == "finished"
 
     def _is_due(self, batch_id: str) -> bool:
-        return self.journal.due_in(batch_id) <= timedelta(0)
+        # One that is set aside is not due for a day.
+        return not timedelta(0) < self.journal.due_in(batch_id) < timedelta(minutes=1)
 
     def waiting(self) -> int:
         """How many prompts wait in lanes."""
