@@ -51,7 +51,7 @@ class Journey:
             "ELSEWHERE": json.dumps(HELD | settings),
             "OPENAI_BASE_URL": f"http://127.0.0.1:{slow.port}/v1",
         }
-        stack.worker(APP, environment=environment)
+        self.worker = stack.worker(APP, environment=environment)
         stack.beat(APP, environment=environment)
         task = self.app.tasks["ask"]
         with denied_join_result():
@@ -75,6 +75,8 @@ class Journey:
                 # When it is collected it would ask a server that is gone, and for long.
                 vars(one)["backend"] = None
         assert len(set(results)) == len(self.sent), "each has its own answer"
+        # The server that took over knew none of our scripts.
+        assert "raised unexpected" not in self.worker.output()
         ledger = self.slow.ledger()
         assert ledger["duplicates"] == {}, "nothing is paid for twice"
         assert ledger["totals"]["batch"]["ok"] == len(self.sent)
