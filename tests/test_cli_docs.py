@@ -15,7 +15,7 @@ import pytest
 
 import batchq_cli
 from batchq.trouble import Trouble
-from tests.apps.base import make_app
+from tests.apps.base import alone, make_app
 from tests.commands import Commands
 from tests.harness import ROOT, Emulator, Server
 from tests.journals import LANE, capture, chat
@@ -67,7 +67,7 @@ class Shop:
             batchq_tick=5,
             batchq_accounts={"default": {"prices": "openai"}},
         )
-        self.steps = Steps(server, emulator, app)
+        self.steps = Steps(server, emulator, alone(app))
         self.cli = Commands(app)
         self.directory = directory
         self.ids: dict[str, str] = {}

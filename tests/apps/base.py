@@ -32,3 +32,14 @@ def make_app(name: str, **settings: Any) -> Celery[Any]:
     )
     app.conf.update(settings)
     return batchq.install(app)
+
+
+def alone(app: Celery[Any], *own: str) -> Celery[Any]:
+    """The app with its ``own`` tasks, Celery's and Batchq's, and without those of all other apps of
+    this process, which Celery gives it: what is said of its tasks would be said of those too.
+    """
+    app.finalize()
+    for name in [one for one in app.tasks if not one.startswith(("celery.", "batchq."))]:
+        if name not in own:
+            app.tasks.unregister(name)
+    return app

@@ -16,7 +16,7 @@ from batchq import batched_llm_task
 from batchq.commands.check import _at_rest
 from batchq.commands.checkup import Check, examine
 from batchq.config import settings
-from tests.apps.base import make_app
+from tests.apps.base import alone, make_app
 
 
 class Slowly:
@@ -44,12 +44,8 @@ def told(conf: dict[str, Any], /, **options: Any) -> list[Check]:
     app: Any = make_app("named", **{**where, **usual, **conf})
     app.task(name="ask", shared=False, **options)(batched_llm_task(body))
     app.task(name="not_ours", shared=False, soft_time_limit=1, rate_limit="1/h")(body)
-    app.finalize()
-    for name in set(app.tasks) - {"ask", "not_ours"}:
-        # Celery gives an app the tasks of all others of its process.
-        app.tasks.unregister(name)
     consumers = {"one": frozenset({"celery", "batchq"})}
-    seen = replace(_at_rest(app, settings(app)), consumers=consumers)
+    seen = replace(_at_rest(alone(app, "ask", "not_ours"), settings(app)), consumers=consumers)
     return [one for one in examine(seen) if one.about in {"celery", "workers"}]
 
 
@@ -126,7 +122,7 @@ def test_what_does_no_harm_is_not_named(conf: dict[str, Any]) -> None:
 def test_results_that_are_not_kept_are_named() -> None:
     app: Any = make_app("named", task_ignore_result=True)
     app.task(name="ask", shared=False)(batched_llm_task(body))
-    app.finalize()
-    (one,) = [one for one in examine(_at_rest(app, settings(app))) if "BATCHED" in one.what]
+    seen = _at_rest(alone(app, "ask"), settings(app))
+    (one,) = [one for one in examine(seen) if "BATCHED" in one.what]
     assert one.what.startswith("no result of ask")
     assert "(task_ignore_result)" in one.what
