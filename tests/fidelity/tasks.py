@@ -396,25 +396,25 @@ def never_works(text: str) -> str:
     raise DatabaseDown(ask(text))
 
 
-@both(bind=True, max_retries=3)
-def tries_again(self: AnyTask, text: str, *, countdown: float = 0) -> list[Any]:
+@both(bind=True, max_retries=3, default_retry_delay=0)
+def tries_again(self: AnyTask, text: str, *, countdown: float | None = None) -> list[Any]:
     answer = ask(text)
     if self.request.retries < 2:
         raise self.retry(exc=DatabaseDown("down"), countdown=countdown)
     return [answer, self.request.retries]
 
 
-@both(bind=True, max_retries=1)
+@both(bind=True, max_retries=1, default_retry_delay=0)
 def tries_in_vain(self: AnyTask, text: str) -> str:
     ask(text)
-    raise self.retry(countdown=0)
+    raise self.retry()
 
 
-@both(bind=True)
+@both(bind=True, default_retry_delay=0)
 def tries_otherwise(self: AnyTask, text: str) -> str:
     answer = ask(text)
     if self.request.retries == 0:
-        raise self.retry(args=(f"{text} Again.",), countdown=0)
+        raise self.retry(args=(f"{text} Again.",))
     return answer
 
 
