@@ -152,7 +152,7 @@ def _task(app: Any, step: Callable[..., None], queue: str) -> None:
         def annotate(cls) -> None:
             super().annotate()  # pyright: ignore[reportUnknownMemberType]  # the base is the app's
             # What the app says of "*" is meant for its own tasks.
-            for option, value in _OPTIONS.items():
+            for option, value in (_OPTIONS | _SAID_AT_EACH_CALL).items():
                 setattr(cls, option, value)
 
         def apply_async(self, *args: Any, **options: Any) -> Any:
@@ -192,7 +192,9 @@ _OPTIONS: dict[str, Any] = {
     "autoretry_for": (),
     "store_errors_even_if_ignored": False,
     "track_started": False,
-    # Where it goes, and for how long its message stands, is said at each call.
-    **dict.fromkeys(("exchange", "routing_key", "expires", "priority")),
 }
 """What holds for our steps, whatever the app says of its tasks."""
+
+_SAID_AT_EACH_CALL = dict.fromkeys(("exchange", "routing_key", "expires", "priority"))
+"""Where a step goes, and for how long its message stands. Celery 5.7 deprecates most of these as
+options of a task, so they are none: what the app says of "*" is taken back."""

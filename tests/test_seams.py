@@ -341,8 +341,10 @@ def test_the_queue_of_a_task_is_known_where_no_call_decides_it() -> None:
     app = Celery("seams", set_as_current=False)
     app.conf.task_routes = {"routed": "other", "by_key": {"exchange": "e", "routing_key": "k"}}
     tasks = [app.task(name=name, shared=False)(nothing) for name in ("plain", "routed", "by_key")]
-    own = app.task(name="own", shared=False, queue="mine")(nothing)
+    own: Any = app.task(name="own", shared=False)(nothing)
     app.finalize()
+    # As an annotation does it: as an option it is deprecated in Celery 5.7.
+    own.queue = "mine"
     found = [seams.queue_of_task(app, task) for task in (*tasks, own)]
     assert found == ["celery", "other", "", "mine"]
     app.conf.task_routes = [lambda _name, args, *_, **__: args[0]]
