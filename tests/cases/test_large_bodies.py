@@ -247,40 +247,42 @@ def test_a_task_may_ask_again_after_that(large: Bench, storage: Path, client: Op
 # What may happen to the storage
 
 
+def held_back(bench: Bench) -> BatchRecord:
+    """The one batch, sealed, after a flush that could not read its bodies."""
+    flush(bench.app, everything=True)
+    (batch,) = bench.journal.open_batches()
+    flush(bench.app, batch.id)
+    (batch,) = bench.journal.open_batches()
+    assert batch.state == "sealed"
+    return batch
+
+
+def goes_on(bench: Bench, waiting: Any) -> None:
+    """The task of a batch that was held back has its answer, once its bodies can be read."""
+    bench.journal.clock.advance(timedelta(minutes=10))
+    bench.answer()
+    assert bench.deliver()
+    assert waiting.get()
+
+
 def test_a_storage_that_is_not_mounted_is_waited_for(
     large: Bench, storage: Path, client: OpenAI
 ) -> None:
     waiting = large.ask(asking(large, client), "one")
     storage.rename(storage.with_name("elsewhere"))
     storage.mkdir()  # The place where it is mounted is there.
-    flush(large.app, everything=True)
-    (batch,) = large.journal.open_batches()
-    flush(large.app, batch.id)
-    (batch,) = large.journal.open_batches()
-    assert batch.state == "sealed"
-    assert "it is not the one where other workers keep bodies" in batch.note
+    assert "it is not the one where other workers keep bodies" in held_back(large).note
     storage.rmdir()
     storage.with_name("elsewhere").rename(storage)
-    large.journal.clock.advance(timedelta(minutes=10))
-    large.answer()
-    assert large.deliver()
-    assert waiting.get()
+    goes_on(large, waiting)
 
 
 def test_a_process_without_the_setting_waits_too(
     large: Bench, make_bench: MakeBench, client: OpenAI
 ) -> None:
     waiting = large.ask(asking(large, client), "one")
-    bare = make_bench()
-    flush(bare.app, everything=True)
-    (batch,) = bare.journal.open_batches()
-    flush(bare.app, batch.id)
-    (batch,) = bare.journal.open_batches()
-    assert (batch.state, "not set in this process" in batch.note) == ("sealed", True)
-    large.journal.clock.advance(timedelta(minutes=10))
-    large.answer()
-    assert large.deliver()
-    assert waiting.get()
+    assert "not set in this process" in held_back(make_bench()).note
+    goes_on(large, waiting)
 
 
 def test_two_workers_with_a_directory_each_find_out(

@@ -38,11 +38,6 @@ from tests.cases.pauses import (
 )
 
 
-@pytest.fixture
-def slow(make_bench: Callable[..., Bench]) -> Bench:
-    return make_bench(**PAUSES)
-
-
 def test_no_attempt_is_used_while_there_is_no_credit(slow: Bench) -> None:
     slow.emulator.fault("no_credit")
     results = asked(slow, 25)

@@ -6,7 +6,6 @@ seconds, though all of those files could be read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from batchq.flow.flush import flush
 from batchq.flow.poll import poll
 from tests.capture.bench import Bench
 from tests.cases.pauses import (
-    PAUSES,
     all_answered,
     asked,
     attempts,
@@ -29,11 +27,6 @@ from tests.cases.pauses import (
     sealed,
     to_its_end,
 )
-
-
-@pytest.fixture
-def slow(make_bench: Callable[..., Bench]) -> Bench:
-    return make_bench(**PAUSES)
 
 
 def goes_on(bench: Bench, results: list[Any]) -> None:
