@@ -1,9 +1,8 @@
 """Batchq: one decorator sends the OpenAI calls of a Celery task through the Batch API."""
 
-from batchq.account import Account, Limits
-from batchq.beat import install
-from batchq.body import gather, once
-from batchq.dead import Dead, dead, retry
+from batchq.capture.run import live
+from batchq.capture.steps import gather, once
+from batchq.control import retry
 from batchq.errors import (
     BatchqError,
     CaptureSwallowed,
@@ -28,8 +27,9 @@ from batchq.errors import (
     UnknownAccount,
     WorkersKilled,
 )
-from batchq.run import live
-from batchq.status import Status, status
+from batchq.installation import install
+from batchq.overview import Dead, Status, dead, status
+from batchq.settings.account import Account, Limits
 from batchq.task import BatchedTask, batched_llm_task
 
 __all__ = [

@@ -47,7 +47,7 @@ class BatchqError(Exception):
 
 
 class NotFound(BatchqError):
-    """An operator named something that there is not; raised by `batchq.operate`.
+    """An operator named something that there is not; raised by `batchq.control`.
 
     ``what`` is lane, account, batch or task; ``known`` are names that there are, where they can be
     listed.

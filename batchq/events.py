@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast, get_args
 
-from batchq.prices import dollars
-from batchq.trouble import BECAUSE, TroubleReason
+from batchq.common.troubles import BECAUSE, TroubleReason
+from batchq.common.words import dollars
 
 __all__ = [
     "KINDS",

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from batchq.flow.bill import TURNAROUNDS
-from batchq.measures import METRICS, Sheet, Shown, about, measure, read
+from batchq.journal import TURNAROUNDS
+from batchq.observe.reading import METRICS, Sheet, Shown, about, measure, read
 
 if TYPE_CHECKING:
     from celery import Celery

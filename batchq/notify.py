@@ -30,13 +30,13 @@ from weakref import WeakKeyDictionary
 
 import redis
 
-from batchq.account import fingerprint
-from batchq.config import behind, settings
+from batchq.common.record import nearest
+from batchq.common.words import dollars
 from batchq.errors import ConfigurationError
 from batchq.events import KINDS, BatchFailed, BatchFinished, Event
 from batchq.journal import Journal, journal_of
-from batchq.prices import dollars
-from batchq.validation import nearest
+from batchq.settings.config import behind, settings
+from batchq.settings.sources import fingerprint
 
 if TYPE_CHECKING:
     from celery import Celery

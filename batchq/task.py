@@ -27,17 +27,17 @@ from typing import (
 from celery import shared_task
 from celery.local import PromiseProxy, Proxy
 
-from batchq.connections import install_own_connections
-from batchq.coroutines import awaited
-from batchq.flow.capture import run_body
-from batchq.hook import install_hook
-from batchq.hush import hush_captures
-from batchq.placement import MARK, claimable, is_body_of, wrap_task
-from batchq.run import OnChanged, current_run
-from batchq.sdk_errors import keep_sdk_errors
-from batchq.seams import task_stack
-from batchq.started import say_started
-from batchq.threads import carry_runs
+from batchq.capture.connections import install_own_connections
+from batchq.capture.coroutines import awaited
+from batchq.capture.delivery import run_body
+from batchq.capture.http import install_hook
+from batchq.capture.hush import hush_captures
+from batchq.capture.run import OnChanged, current_run
+from batchq.capture.threads import carry_runs
+from batchq.celery_side.placement import MARK, claimable, is_body_of, wrap_task
+from batchq.celery_side.sdk_errors import keep_sdk_errors
+from batchq.celery_side.started import say_started
+from batchq.common.seams import task_stack
 
 __all__ = ["BatchedTask", "batched_llm_task"]
 

@@ -231,12 +231,12 @@ def replay(times: int = 2000) -> None:
     import httpx2
     from openai import OpenAI
 
-    from batchq.hook import install_hook
-    from batchq.hook.asking import ask
-    from batchq.hook.calls import sight
-    from batchq.hook.over_httpx import replayed_response
-    from batchq.hook.replays import replay_of
-    from batchq.run import running
+    from batchq.capture.http import install_hook
+    from batchq.capture.http.asking import ask
+    from batchq.capture.http.calls import sight
+    from batchq.capture.http.over_httpx import replayed_response
+    from batchq.capture.http.replays import replay_of
+    from batchq.capture.run import running
     from benchmarks.app import client
 
     install_hook()
@@ -280,8 +280,8 @@ def elsewhere(times: int = 200_000) -> None:
     """What the hook costs a request that is made in no batched body, and one that is in a body."""
     import httpx2
 
-    from batchq.hook.calls import sight
-    from batchq.run import running
+    from batchq.capture.http.calls import sight
+    from batchq.capture.run import running
 
     request = httpx2.Request("GET", "https://example.com/a/path", headers={"accept": "*/*"})
 
@@ -308,10 +308,10 @@ def call(client: Any, message: str) -> None:
 
 def run_with_answer(message: str) -> Any:
     """A run whose journal has the answer to the only call its body makes."""
-    from batchq.config import settings
+    from batchq.capture.run import Run
     from batchq.journal import Claim, Entry
     from batchq.prompt import fingerprint
-    from batchq.run import Run
+    from batchq.settings.config import settings
     from benchmarks.app import MODEL, app
 
     asked = {"messages": [{"role": "user", "content": message}], "model": MODEL}

@@ -27,9 +27,9 @@ from celery import Celery
 from cryptography.fernet import Fernet
 
 from batchq import Limits
-from batchq.config import settings
 from batchq.journal import Journal
 from batchq.prompt import Lane, Outcome, Prompt
+from batchq.settings.config import settings
 from benchmarks.services import machine, valkey
 
 LANE = Lane(account="default", endpoint="/v1/chat/completions", model="gpt-5.6-luna")

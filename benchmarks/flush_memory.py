@@ -193,9 +193,9 @@ def submit() -> None:
 
 def result_size() -> int:
     """The bytes of the result file, read here so that it is not in the figures of the fetch."""
-    from batchq.config import settings
     from batchq.journal import journal_of
-    from batchq.provider import provider_for
+    from batchq.provider.client import provider_for
+    from batchq.settings.config import settings
     from benchmarks.app import app
 
     (record,) = journal_of(app).open_batches()
@@ -244,11 +244,11 @@ PARTS = {"flush": flush_part, "fetch": fetch_part}
 
 def ready() -> Celery[Any]:
     """The app in the state of a worker that has had something to do: imported, connected."""
-    from batchq.config import settings
     from batchq.errors import ProviderNotFound
     from batchq.flow.rescue import rescue
     from batchq.flow.steps import Next, wake
-    from batchq.provider import provider_for
+    from batchq.provider.client import provider_for
+    from batchq.settings.config import settings
     from benchmarks.app import app
 
     app.finalize(auto=True)

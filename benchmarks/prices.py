@@ -19,7 +19,7 @@ from typing import Any
 
 import genai_prices
 
-from batchq.prices import Cost, PriceTable, cost_of, usage_of
+from batchq.money.cost import Cost, PriceTable, cost_of, usage_of
 from benchmarks.services import machine
 
 MODEL = "gpt-5.6-luna"

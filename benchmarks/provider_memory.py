@@ -19,10 +19,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from batchq.account import Account
 from batchq.emulator import running
 from batchq.errors import ProviderNotFound
-from batchq.provider import Provider
+from batchq.provider.client import Provider
+from batchq.settings.account import Account
 
 T = TypeVar("T")
 

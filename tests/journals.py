@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchq.journal import Claim, Journal
-from batchq.lease import Lease
+from batchq.journal.lease import Lease
 from batchq.prompt import Lane, Outcome, Prompt, fingerprint
 
 MODEL = "gpt-5.6-luna"

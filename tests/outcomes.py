@@ -13,7 +13,7 @@ import redis
 from celery.result import AsyncResult
 
 from batchq.journal import BatchRecord, Journal, journal_of
-from batchq.status import status
+from batchq.overview import status
 from tests import harness
 from tests.apps import outcomes
 from tests.harness import Emulator, Stack, keys_without_end, wait_until

@@ -9,7 +9,7 @@ import pytest
 
 from batchq.flow.bill import Bill
 from batchq.journal import BatchRecord
-from batchq.prices import PriceTable
+from batchq.money.cost import PriceTable
 from batchq.prompt import Outcome
 from tests.apps.base import make_app
 from tests.harness import Emulator, Server

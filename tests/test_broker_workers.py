@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from batchq.status import status
+from batchq.overview import status
 from tests.apps import held, outcomes
 from tests.harness import Process, Stack, wait_until
 from tests.outcomes import World

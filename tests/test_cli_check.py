@@ -14,12 +14,14 @@ import pytest
 from celery import Celery
 
 import batchq
-from batchq.commands.checkup import Check, Look, Results, Seen, examine, full_after
-from batchq.config import Settings, settings, sources
-from batchq.health import Facts, Finding
+from batchq.commands.checkup import examine, full_after
+from batchq.commands.seen import Check, Look, Results, Seen
 from batchq.journal import BatchRecord, LaneRecord, Sample
+from batchq.journal.facts import Facts
+from batchq.observe.health import Finding
+from batchq.overview import Status
 from batchq.prompt import Lane
-from batchq.status import Status
+from batchq.settings.config import Settings, settings, sources
 from tests.apps.base import make_app
 from tests.commands import Commands
 from tests.harness import ROOT, Emulator, Server, Stack, wait_until

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import batchq_cli
-from batchq.trouble import Trouble
+from batchq.common.troubles import Trouble
 from tests.apps.base import alone, make_app
 from tests.commands import Commands
 from tests.harness import ROOT, Emulator, Server

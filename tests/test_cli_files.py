@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from batchq.commands.batchfile import BatchFile, Problem
 from batchq.commands.traffic import Traffic, Unreadable, Used
 from batchq.emulator.validation import InvalidFile, Validation
-from batchq.prices import Planned, Usage
+from batchq.money.cost import Planned, Usage
 from tests.apps.base import make_app
 from tests.commands import Commands
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from batchq import notices
 from batchq.events import BatchFailed, BudgetNear, OtherEvent, TasksRescued
 from batchq.flow.flush import flush
 from batchq.journal import journal_of
+from batchq.observe import emit
 from tests.apps.base import make_app
 from tests.commands import Commands
 from tests.harness import Emulator, Server, Stack
@@ -61,7 +61,7 @@ def test_what_happened_is_told(steps: Steps) -> None:
 def test_events_are_filtered(steps: Steps) -> None:
     cli = Commands(steps.app)
     for number in range(3):
-        notices.tell(steps.app, TasksRescued(at=AT, tasks=number))
+        emit.tell(steps.app, TasksRescued(at=AT, tasks=number))
     failed = BatchFailed(
         at=AT,
         batch="b1",
@@ -72,9 +72,9 @@ def test_events_are_filtered(steps: Steps) -> None:
         reason="expired",
         cost=1_000_000,
     )
-    notices.tell(steps.app, failed)
+    emit.tell(steps.app, failed)
     budget = BudgetNear(at=AT, day="2026-11-22", percent=80, spent=8, under_way=0, budget=10**9)
-    notices.tell(steps.app, budget)
+    emit.tell(steps.app, budget)
     assert len(lines(cli)) == 5
     assert [one["kind"] for one in lines(cli, "--last", "2")] == ["batch_failed", "budget_near"]
     assert lines(cli, "--last", "0") == []
@@ -101,9 +101,9 @@ def test_it_goes_on_until_it_is_interrupted(stack: Stack) -> None:
     flush(app, everything=True)
     process = stack.celery("tests.apps.journey", "batchq", "tail", "--json", name="tail")
     process.wait_for_output('"kind": "batch_sealed"')
-    notices.tell(app, TasksRescued(at=AT, tasks=41))
+    emit.tell(app, TasksRescued(at=AT, tasks=41))
     process.wait_for_output('"tasks": 41')
-    notices.tell(app, TasksRescued(at=AT, tasks=42))
+    emit.tell(app, TasksRescued(at=AT, tasks=42))
     process.wait_for_output('"tasks": 42')
     process.send(signal.SIGINT)
     assert process.wait() == 130

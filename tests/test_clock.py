@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 
-from batchq.config import settings
 from batchq.events import BatchEmptied
 from batchq.journal import Journal
 from batchq.journal.clock import Clock
 from batchq.journal.told import _read
+from batchq.settings.config import settings
 from tests.apps.base import make_app
 from tests.harness import ROOT, Server, Stack
 from tests.journals import LANE, capture
@@ -134,6 +134,6 @@ def test_production_neither_moves_it_nor_looks_whether_it_was_moved(
 
 
 def test_one_script_asks_for_the_time() -> None:
-    scripts = (ROOT / "batchq/lua").rglob("*.lua")
+    scripts = (ROOT / "batchq/journal/lua").rglob("*.lua")
     asks = [script.name for script in scripts if '"TIME"' in script.read_text()]
     assert asks == ["now.lua"]

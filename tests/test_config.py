@@ -18,8 +18,6 @@ import pytest
 from celery import Celery, current_app
 from celery.schedules import crontab, schedule
 
-from batchq.account import Account, Accounts, Limits, fingerprint
-from batchq.config import Settings, settings
 from batchq.errors import (
     BatchqError,
     ConfigurationError,
@@ -30,6 +28,10 @@ from batchq.errors import (
     ProviderUnclear,
     UnknownAccount,
 )
+from batchq.settings.account import Account, Limits
+from batchq.settings.accounts import Accounts
+from batchq.settings.config import Settings, settings
+from batchq.settings.sources import fingerprint
 
 CANARY = "sk-canary-4815162342"
 REDIS = "redis://redis.internal:6379/1"

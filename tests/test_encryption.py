@@ -13,10 +13,10 @@ import redis
 from cryptography.fernet import Fernet
 
 import batchq
-from batchq.codec import Codec, codec_of
-from batchq.config import settings
 from batchq.errors import ConfigurationError, KeyMissing
 from batchq.journal import Journal
+from batchq.journal.codec import Codec, codec_of
+from batchq.settings.config import settings
 from tests.apps import encrypted
 from tests.apps.base import make_app
 from tests.harness import ROOT, Server, Stack, wait_until
@@ -194,8 +194,8 @@ def test_without_the_package_it_says_how_to_install_it() -> None:
     code = (
         "import sys; sys.modules['cryptography.fernet'] = None\n"
         "from celery import Celery\n"
-        "from batchq.config import settings\n"
-        "from batchq.codec import codec_of\n"
+        "from batchq.settings.config import settings\n"
+        "from batchq.journal.codec import codec_of\n"
         "app = Celery('x', broker='redis://127.0.0.1:1')\n"
         "app.conf.batchq_encryption = 'KEYS'\n"
         "codec_of(settings(app))\n"

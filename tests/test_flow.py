@@ -15,17 +15,17 @@ import pytest
 from celery import Celery
 from openai import OpenAI
 
-from batchq.config import settings
+from batchq.decide.lifecycle import longest_wait
 from batchq.flow.fetch import fetch
 from batchq.flow.flush import flush
 from batchq.flow.poll import poll
 from batchq.flow.rescue import rescue
 from batchq.flow.resume import resume
 from batchq.journal import BatchRecord, Journal, journal_of
-from batchq.lifecycle import longest_wait
+from batchq.overview import status
 from batchq.prompt import Lane
-from batchq.provider import provider_for
-from batchq.status import status
+from batchq.provider.client import provider_for
+from batchq.settings.config import settings
 from tests.apps.base import make_app
 from tests.harness import Emulator, Server, wait_until
 from tests.journals import LANE, Asked, capture, capture_many, chat, ids, outcomes

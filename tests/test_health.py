@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import redis
 
-from batchq.health import Facts, Finding, findings, look
-from batchq.status import status
+from batchq.journal.facts import Facts, look
+from batchq.observe.health import Finding, findings
+from batchq.overview import status
 from tests.apps.base import make_app
 from tests.harness import Process, ReservedPort, Server, Stack
 

@@ -13,13 +13,13 @@ import pytest
 import redis
 from celery import Celery
 
-from batchq.account import Limits
-from batchq.config import settings
+from batchq.decide.lifecycle import NO_LIMIT
 from batchq.journal import Entry, Journal
+from batchq.journal.lease import Lease
 from batchq.journal.scripts import Call
-from batchq.lease import Lease
-from batchq.lifecycle import NO_LIMIT
 from batchq.prompt import Lane
+from batchq.settings.account import Limits
+from batchq.settings.config import settings
 from tests.harness import keys_without_end, wait_until
 from tests.journals import (
     DOCUMENTED,
@@ -777,13 +777,13 @@ def test_a_lane_pauses_for_a_while(journal: Journal) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted(file.name for file in resources.files("batchq.lua").iterdir())
+    "name", sorted(file.name for file in resources.files("batchq.journal.lua").iterdir())
 )
 def test_a_script_makes_no_key_of_its_own(journal: Journal, name: str) -> None:
     """A key that is not in KEYS lies in a slot of its own on a cluster."""
     if not name.endswith(".lua"):
         return
-    text = resources.files("batchq.lua").joinpath(name).read_text()
+    text = resources.files("batchq.journal.lua").joinpath(name).read_text()
     keys = re.findall(r"redis\.call\(\"[A-Z]+\",?\s*([^,)]*)", text)
     assert [key for key in keys if '"' in key or ".." in key] == []
     for word in ("KEYS", "SCAN", "unpack(", "os.time"):

@@ -29,11 +29,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from batchq.account import Limits
-from batchq.config import settings
+from batchq.decide.lifecycle import NO_LIMIT
 from batchq.journal import KILLS, Journal
-from batchq.lifecycle import NO_LIMIT
 from batchq.prompt import Lane, Outcome, Prompt
+from batchq.settings.account import Limits
+from batchq.settings.config import settings
 from tests.harness import ReservedPort, Server, keys_without_end
 from tests.journals import DOCUMENTED, LANE, claim, message, prompt
 

@@ -14,9 +14,9 @@ import redis as redis_py
 from celery import Celery, chain, chord
 from celery.backends.base import DisabledBackend
 
+from batchq.celery_side.chords import groups_of, keep_alive
+from batchq.common.seams import result_keys
 from batchq.journal import Walk, journal_of
-from batchq.keepalive import groups_of, keep_alive
-from batchq.seams import result_keys
 from tests.apps.keepalive import app, start
 from tests.harness import Stack
 from tests.journals import LANE, capture, outcome

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from batchq.config import Settings, settings
-from batchq.journal import LaneRecord
-from batchq.lifecycle import (
+from batchq.decide.lifecycle import (
     AskAgain,
     BadLine,
     Cancel,
@@ -32,8 +30,10 @@ from batchq.lifecycle import (
     split_budget,
     verdict_on_row,
 )
+from batchq.journal import LaneRecord
 from batchq.prompt import Lane
-from batchq.provider import BatchErrorLine, ProviderBatch, Row
+from batchq.provider.client import BatchErrorLine, ProviderBatch, Row
+from batchq.settings.config import Settings, settings
 
 LANE = Lane(account="default", endpoint="/v1/chat/completions", model="gpt-5.6-luna")
 HOUR = timedelta(hours=1)

@@ -9,9 +9,9 @@ from datetime import timedelta
 
 import pytest
 
-from batchq.config import settings
 from batchq.journal import Journal, journal_of
 from batchq.prompt import pack
+from batchq.settings.config import settings
 from tests.apps import journey, outcomes
 from tests.harness import Server, wait_until
 from tests.journals import LANE, capture, claim, outcome

@@ -17,16 +17,15 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from batchq import operate
-from batchq.config import settings
-from batchq.flow.bill import TURNAROUNDS
+from batchq import control
+from batchq.decide.lifecycle import late_by
 from batchq.flow.flush import flush
 from batchq.flow.rescue import rescue
-from batchq.journal import BatchRecord, LaneRecord, Sums
-from batchq.lifecycle import late_by
-from batchq.measures import METRICS, Reading, Shown, measure
+from batchq.journal import TURNAROUNDS, BatchRecord, LaneRecord, Sums
 from batchq.metrics import collector
+from batchq.observe.reading import METRICS, Reading, Shown, measure
 from batchq.prompt import Lane
+from batchq.settings.config import settings
 from tests.apps.base import make_app
 from tests.harness import ROOT, Emulator, Server, wait_until
 from tests.journals import LANE, capture, capture_many, chat, claim
@@ -63,7 +62,7 @@ def test_a_journey_is_seen_from_its_first_prompt_to_its_cost(steps: Steps) -> No
     for number in range(5):
         capture(steps.journal, chat(f"question {number}"))
     capture(steps.journal, b'{"model": "x", "input": "a"}', lane=EMBEDDINGS, inputs=1)
-    operate.hold(steps.app, EMBEDDINGS)
+    control.hold(steps.app, EMBEDDINGS)
     (lane,) = [record for record in steps.journal.lanes() if record.lane == LANE]
     page = scrape(steps.app)
     assert page.value("up") == 1

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from batchq import notices, notify
-from batchq.config import settings
+from batchq import notify
 from batchq.errors import ConfigurationError
 from batchq.events import (
     AccountPaused,
@@ -28,6 +27,8 @@ from batchq.events import (
 from batchq.flow.rescue import rescue
 from batchq.journal import Journal, journal_of
 from batchq.notify import NEWS, message
+from batchq.observe import emit
+from batchq.settings.config import settings
 from tests.apps.base import make_app
 from tests.harness import Server, Stack, keys_without_end, wait_until
 from tests.journals import DOCUMENTED
@@ -114,7 +115,7 @@ class Shop:
 
     def tell(self, *events: Event) -> None:
         for event in events:
-            notices.tell(self.app, event)
+            emit.tell(self.app, event)
 
     def tick_until(self, condition: Callable[[], Any], description: str) -> None:
         def holds() -> Any:

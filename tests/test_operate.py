@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from celery.states import REVOKED
 
-from batchq import operate
-from batchq.config import settings
+from batchq import control
+from batchq.decide.lifecycle import next_flush
 from batchq.errors import NotFound
 from batchq.flow.flush import flush
 from batchq.flow.rescue import rescue
-from batchq.lifecycle import next_flush
 from batchq.prompt import Lane
+from batchq.settings.config import settings
 from tests.apps import revokes
 from tests.apps.base import make_app
 from tests.harness import Emulator, Server, Stack, wait_until
@@ -43,15 +43,15 @@ def place(steps: Steps, custom_id: str) -> str | None:
 
 def test_a_lane_that_is_held_keeps_its_prompts(steps: Steps) -> None:
     asked = capture(steps.journal)
-    assert operate.hold(steps.app, LANE)
-    assert not operate.hold(steps.app, LANE)
+    assert control.hold(steps.app, LANE)
+    assert not control.hold(steps.app, LANE)
     flush(steps.app, everything=True)
     assert not steps.journal.open_batches()
     (lane,) = steps.journal.lanes()
     assert lane.held
     assert next_flush(lane, settings(steps.app)).why == "it is held"
-    assert operate.release(steps.app, LANE)
-    assert not operate.release(steps.app, LANE)
+    assert control.release(steps.app, LANE)
+    assert not control.release(steps.app, LANE)
     flush(steps.app)
     assert place(steps, asked.custom_ids[0]) == f"batch:{steps.only().id}"
 
@@ -59,7 +59,7 @@ def test_a_lane_that_is_held_keeps_its_prompts(steps: Steps) -> None:
 def test_one_lane_is_flushed_and_the_others_wait(steps: Steps) -> None:
     first = capture(steps.journal)
     capture(steps.journal, b'{"model": "x", "input": "a"}', lane=EMBEDDINGS, inputs=1)
-    operate.flush(steps.app, LANE)
+    control.flush(steps.app, LANE)
     assert steps.step()
     assert place(steps, first.custom_ids[0]) == f"batch:{steps.only().id}"
     assert [record.lane for record in steps.journal.lanes()] == [EMBEDDINGS]
@@ -70,13 +70,13 @@ def test_one_lane_is_flushed_and_the_others_wait(steps: Steps) -> None:
 
 def test_a_lane_is_found_by_a_part_of_its_name(steps: Steps) -> None:
     capture(steps.journal)
-    assert operate.lane_named(steps.app, LANE.name) == LANE
-    assert operate.lane_named(steps.app, "luna") == LANE
+    assert control.lane_named(steps.app, LANE.name) == LANE
+    assert control.lane_named(steps.app, "luna") == LANE
     with pytest.raises(NotFound, match=r"no lane 'nova'.*gpt-5\.6-luna"):
-        operate.lane_named(steps.app, "nova")
+        control.lane_named(steps.app, "nova")
     capture(steps.journal, lane=Lane(account="default", endpoint="/v1/responses", model="luna"))
     with pytest.raises(NotFound, match="/v1/responses"):
-        operate.lane_named(steps.app, "luna")
+        control.lane_named(steps.app, "luna")
 
 
 @pytest.mark.parametrize(
@@ -116,13 +116,13 @@ def test_a_batch_that_was_not_sent_is_cancelled_without_the_provider(steps: Step
     asked = capture(steps.journal)
     flush(steps.app, everything=True)
     batch_id = steps.only().id
-    assert operate.cancel(steps.app, batch_id) == "ASKED"
+    assert control.cancel(steps.app, batch_id) == "ASKED"
     (batch,) = steps.until_over()
     assert (batch["status"], batch["note"]) == ("cancelled", "cancelled before it was sent")
     assert place(steps, asked.custom_ids[0]) == "lane"
     assert steps.journal.held() == {LANE}
     assert steps.emulator.ledger()["batches_created"] == 0
-    assert operate.cancel(steps.app, batch_id) == "OVER"
+    assert control.cancel(steps.app, batch_id) == "OVER"
 
 
 def test_a_cancel_whose_worker_died_half_way_is_carried_on(steps: Steps) -> None:
@@ -130,7 +130,7 @@ def test_a_cancel_whose_worker_died_half_way_is_carried_on(steps: Steps) -> None
     asked = capture(steps.journal)
     flush(steps.app, everything=True)
     record = steps.only()
-    operate.cancel(steps.app, record.id)
+    control.cancel(steps.app, record.id)
     steps.journal.requeue(record, asked.custom_ids, use_attempt=False)
     (batch,) = steps.until_over()
     assert batch["status"] == "cancelled"
@@ -142,7 +142,7 @@ def test_a_batch_that_runs_is_stopped_and_its_prompts_come_back(steps: Steps) ->
     steps.emulator.fault("stuck_in_progress", at=0)
     asked = capture(steps.journal)
     batch_id = steps.submitted().id
-    assert operate.cancel(steps.app, batch_id) == "ASKED"
+    assert control.cancel(steps.app, batch_id) == "ASKED"
     (batch,) = steps.until_over()
     assert batch["status"] == "cancelled"
     assert place(steps, asked.custom_ids[0]) == "lane"
@@ -151,7 +151,7 @@ def test_a_batch_that_runs_is_stopped_and_its_prompts_come_back(steps: Steps) ->
     flush(steps.app, everything=True)
     assert not steps.journal.open_batches(), "its lane is held"
     steps.emulator.reset()
-    operate.release(steps.app, LANE)
+    control.release(steps.app, LANE)
     flush(steps.app)
     steps.until(lambda: place(steps, asked.custom_ids[0]) == "answered", "it is asked again")
 
@@ -163,7 +163,7 @@ def test_a_cancel_that_comes_during_a_poll_is_not_put_off(steps: Steps) -> None:
     record = steps.submitted()
     with steps.journal.batch_lease(record.id) as lease:
         assert lease is not None
-        operate.cancel(steps.app, record.id)
+        control.cancel(steps.app, record.id)
         told = steps.journal.advance(
             record.id, lease, due=timedelta(minutes=5), told_at=record.told_at, chain="later"
         )
@@ -179,7 +179,7 @@ def test_a_create_whose_answer_was_lost_is_found_before_it_is_cancelled(steps: S
     flush(steps.app, everything=True)
     steps.until(lambda: steps.only().create_intent_at, "it was created")
     assert steps.only().state == "uploaded"
-    operate.cancel(steps.app, steps.only().id)
+    control.cancel(steps.app, steps.only().id)
     (batch,) = steps.until_over()
     assert batch["status"] == "cancelled"
     assert batch["provider_id"]
@@ -188,7 +188,7 @@ def test_a_create_whose_answer_was_lost_is_found_before_it_is_cancelled(steps: S
 
 def test_a_batch_nobody_knows_cannot_be_cancelled(steps: Steps) -> None:
     with pytest.raises(NotFound, match="no batch 'nobody'"):
-        operate.cancel(steps.app, "nobody")
+        control.cancel(steps.app, "nobody")
 
 
 # Tasks
@@ -198,10 +198,10 @@ def test_a_waiting_task_is_revoked(stack: Stack) -> None:
     stack.worker("tests.apps.revokes")
     result: Any = revokes.app.tasks["batched.say"].delay("a question")
     wait_until(lambda: result.state == "BATCHED", description="it waits")
-    operate.revoke(revokes.app, result.id)
+    control.revoke(revokes.app, result.id)
     wait_until(lambda: result.state == REVOKED, description="it is revoked")
     with pytest.raises(NotFound, match="no task"):
-        operate.revoke(revokes.app, "nobody")
+        control.revoke(revokes.app, "nobody")
 
 
 # What is left to look at

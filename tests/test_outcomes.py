@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchq.config import settings
+from batchq.settings.config import settings
 from tests.apps import outcomes
 from tests.harness import wait_until
 from tests.outcomes import World

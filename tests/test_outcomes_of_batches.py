@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchq.config import settings
+from batchq.settings.config import settings
 from tests.apps import outcomes
 from tests.harness import wait_until
 from tests.outcomes import World

@@ -92,7 +92,7 @@ def test_the_wheel_is_configured_to_hold_the_whole_package() -> None:
         "only-include": ["batchq", "batchq_cli.py", "batchq_pytest.py"]
     }
     ignored = (ROOT / ".gitignore").read_text().split()
-    assert not {"*.lua", "py.typed", "batchq/lua"} & set(ignored)
+    assert not {"*.lua", "py.typed", "batchq/journal/lua"} & set(ignored)
     assert (ROOT / "batchq/py.typed").exists()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from batchq.status import status
+from batchq.overview import status
 from tests.apps import partition
 from tests.harness import Stack, wait_until
 from tests.proxy import MODES, Mode, Proxy

@@ -18,24 +18,24 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchq.config import Settings, settings
+from batchq.common.words import dollars
 from batchq.emulator import running
 from batchq.emulator.prices import LONG, PRICES, nanodollars
 from batchq.emulator.tokens import Usage as Billed
 from batchq.errors import ConfigurationError
-from batchq.prices import (
+from batchq.money.cost import (
     EXPECTED_OUTPUT,
     Cost,
     Planned,
     PriceTable,
     Usage,
     cost_of,
-    dollars,
     estimated_cost,
     planned,
     table_of,
     usage_of,
 )
+from batchq.settings.config import Settings, settings
 from tests.conftest import LASTING
 from tests.emulator.support import Desk, desk, line
 

@@ -18,9 +18,6 @@ from celery import Celery
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchq import provider as provider_module
-from batchq.account import Account
-from batchq.config import settings
 from batchq.errors import (
     ConfigurationError,
     ProviderNotFound,
@@ -29,7 +26,17 @@ from batchq.errors import (
     ProviderUnauthorized,
     ProviderUnclear,
 )
-from batchq.provider import BatchErrorLine, Provider, ProviderBatch, Row, parse_row, provider_for
+from batchq.provider import client as provider_module
+from batchq.provider.client import (
+    BatchErrorLine,
+    Provider,
+    ProviderBatch,
+    Row,
+    parse_row,
+    provider_for,
+)
+from batchq.settings.account import Account
+from batchq.settings.config import settings
 from tests.harness import Emulator, ReservedPort, wait_until
 from tests.proxy import Proxy
 
@@ -534,7 +541,7 @@ class TestProcesses:
         assert provider._client()[0] is before
 
     def test_the_sdk_is_imported_when_it_is_needed(self) -> None:
-        code = "import sys, batchq.provider; sys.exit('openai' in sys.modules)"
+        code = "import sys, batchq.provider.client; sys.exit('openai' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchq.message import publish
+from batchq.celery_side.message import publish
 from batchq.prompt import pack
 from tests.apps import outcomes
 from tests.harness import wait_until

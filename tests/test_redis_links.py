@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from batchq.status import status
+from batchq.overview import status
 from tests.apps import linked
 from tests.certificates import Certificates, make_certificates
 from tests.harness import ROOT, Emulator, ReservedPort, Server, Stack, keys_without_end

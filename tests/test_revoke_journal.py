@@ -9,11 +9,11 @@ import pytest
 import redis
 from celery import Celery
 
-from batchq.account import Limits
-from batchq.config import settings
+from batchq.decide.lifecycle import NO_LIMIT
 from batchq.journal import Journal
-from batchq.lifecycle import NO_LIMIT
 from batchq.prompt import Lane
+from batchq.settings.account import Limits
+from batchq.settings.config import settings
 from tests.harness import keys_without_end
 from tests.journals import (
     DOCUMENTED,

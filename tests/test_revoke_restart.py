@@ -9,7 +9,7 @@ import pytest
 from celery.result import AsyncResult
 
 from batchq.journal import journal_of
-from batchq.status import status
+from batchq.overview import status
 from tests.apps.revokes import app
 from tests.harness import Stack, wait_until
 

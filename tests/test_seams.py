@@ -17,7 +17,7 @@ from kombu.exceptions import ContentDisallowed
 from kombu.serialization import dumps
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
-from batchq import seams
+from batchq.common import seams
 from tests.harness import ROOT, Server
 
 
@@ -187,7 +187,7 @@ def test_a_worker_asks_before_it_revokes() -> None:
 from types import SimpleNamespace
 from celery import Celery
 from celery.worker import control, state
-from batchq import seams
+from batchq.common import seams
 app = Celery("seams", backend="cache+memory://", set_as_current=False)
 asked, stamps = [], []
 def by_id(app, task_ids, hostname):

@@ -13,14 +13,14 @@ import redis
 
 import batchq
 from batchq import errors
-from batchq.config import settings
+from batchq.capture.http.over_httpx import replayed_response
+from batchq.capture.http.replays import replay_of
+from batchq.capture.run import Question
 from batchq.errors import ProviderRefused
-from batchq.hook.over_httpx import replayed_response
-from batchq.hook.replays import replay_of
 from batchq.journal import Journal
+from batchq.overview import status
 from batchq.prompt import Lane, Outcome, Prompt
-from batchq.run import Question
-from batchq.status import status
+from batchq.settings.config import settings
 from tests.apps import canary
 from tests.apps.canary import KEY, PROMPT
 from tests.harness import ROOT, ReservedPort, Stack, keys_without_end, wait_until

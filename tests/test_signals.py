@@ -14,8 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchq import notices, operate
-from batchq.config import settings
+from batchq import control
+from batchq.decide.lifecycle import (
+    budget_reached,
+    cost_under_way,
+    is_stuck,
+    ought_to_go,
+    tokens_allowed,
+    why_failed,
+    why_stuck,
+)
 from batchq.events import (
     KINDS,
     BatchAdopted,
@@ -37,19 +45,14 @@ from batchq.events import (
     span,
     to_json,
 )
+from batchq.flow import lookout
 from batchq.flow.flush import flush
 from batchq.flow.rescue import rescue
+from batchq.flow.steps import batch_lease
 from batchq.journal import BatchRecord, Journal, LaneRecord, Sums, journal_of
-from batchq.lifecycle import (
-    budget_reached,
-    cost_under_way,
-    is_stuck,
-    ought_to_go,
-    tokens_allowed,
-    why_failed,
-    why_stuck,
-)
+from batchq.observe import emit
 from batchq.prompt import Lane
+from batchq.settings.config import settings
 from batchq.signals import SIGNALS
 from tests.apps.base import make_app
 from tests.harness import ROOT, Emulator, Server, Stack, keys_without_end, wait_until
@@ -226,7 +229,7 @@ def test_a_batch_that_is_set_aside_is_told_once_and_its_end_too(steps: Steps, he
     killed(steps, batch.id)
     for _ in range(3):
         steps.set(batch.id, chain="c")
-        with notices.batch_lease(steps.app, batch.id) as lease:
+        with batch_lease(steps.app, batch.id) as lease:
             assert lease is None
     (dead,) = heard.of(PromptDead)
     assert (dead.task_id, dead.batch, dead.name, dead.kills) == ("", batch.id, LANE.name, 3)
@@ -256,7 +259,7 @@ def test_no_room_is_told_once_an_hour(steps: Steps, heard: Heard) -> None:
     assert 3_500 < steps.server.client.ttl(key) <= 3_600
     steps.server.client.delete(key)
     again = steps.journal.closed_batches(1)[0]
-    notices.tell_no_room(steps.app, again, 7)
+    emit.tell_no_room(steps.app, again, 7)
     assert [event.limit for event in heard.of(LimitReached)][1:] == [7]
 
 
@@ -272,7 +275,7 @@ def test_a_throttled_create_is_told(steps: Steps, heard: Heard) -> None:
 def test_a_batch_that_is_cancelled_before_it_was_sent_is_told(steps: Steps, heard: Heard) -> None:
     capture(steps.journal)
     flush(steps.app, everything=True)
-    operate.cancel(steps.app, steps.only().id)
+    control.cancel(steps.app, steps.only().id)
     steps.until_over()
     (failed,) = heard.of(BatchFailed)
     assert (failed.reason, failed.provider_id) == ("cancelled", "")
@@ -400,7 +403,7 @@ def test_what_moves_at_the_head_of_a_lane_is_not_stuck(steps: Steps) -> None:
     journal._redis.zpopmin(journal._lane(LANE)[0])
     assert journal.at_head(LANE) == timedelta(0), "the second has just come there"
     steps.server.client.set(journal.key("head", LANE.name), "rubbish")
-    notices.tick(steps.app)  # It is logged.
+    lookout.look(steps.app)  # It is logged.
     steps.server.client.delete(journal.key("head", LANE.name), journal._lane(LANE)[0])
     assert journal.at_head(LANE) == timedelta(0)
 
@@ -568,8 +571,8 @@ def test_a_redis_that_is_full_takes_events(steps: Steps, heard: Heard) -> None:
     """What goes wrong then is worth knowing then; and the stream has an end."""
     steps.server.client.config_set("maxmemory", 1)
     try:
-        notices.tell_rescued(steps.app, 7)
-        notices.tell_dead_task(steps.app, "an-id", "a.task")
+        emit.tell_rescued(steps.app, 7)
+        emit.tell_dead_task(steps.app, "an-id", "a.task")
     finally:
         steps.server.client.config_set("maxmemory", 0)
     assert [event.kind for event in steps.journal.events()] == ["tasks_rescued", "prompt_dead"]
@@ -597,9 +600,9 @@ def test_a_redis_that_is_away_stops_nothing(
     dead = PromptDead(at=event.at, task_id="t", name="n", kills=3)
     assert steps.journal.now()
     steps.server.kill()
-    notices.tell(steps.app, event)
-    notices.tell(steps.app, dead)
-    notices.tell_rescued(steps.app, 1)
+    emit.tell(steps.app, event)
+    emit.tell(steps.app, dead)
+    emit.tell_rescued(steps.app, 1)
     assert heard.events == [dead], "who listens in this process needs no Redis"
 
 
@@ -683,11 +686,11 @@ def test_what_is_no_event_is_refused_in_words(rubbish: str) -> None:
 
 def test_rubbish_in_the_stream_keeps_its_place(steps: Steps) -> None:
     """Who follows goes past it, and does not read it for ever."""
-    notices.tell_rescued(steps.app, 1)
+    emit.tell_rescued(steps.app, 1)
     key = steps.journal.key("events")
     steps.server.client.xadd(key, {"event": "rubbish"})
     steps.server.client.xadd(key, {"something": "else"})
-    notices.tell_rescued(steps.app, 2)
+    emit.tell_rescued(steps.app, 2)
     told = steps.journal.events()
     assert [event.kind for event in told] == (
         ["tasks_rescued", "unreadable", "unreadable", "tasks_rescued"]
@@ -696,7 +699,7 @@ def test_rubbish_in_the_stream_keeps_its_place(steps: Steps) -> None:
 
 
 def test_who_follows_hears_of_each_event_once_and_in_order(steps: Steps) -> None:
-    notices.tell_rescued(steps.app, 0)
+    emit.tell_rescued(steps.app, 0)
     heard: list[Event] = []
     follower = steps.journal.follow()
     begun = threading.Event()
@@ -711,7 +714,7 @@ def test_who_follows_hears_of_each_event_once_and_in_order(steps: Steps) -> None
 
     def told() -> bool:
         # The follower may begin at any of these, but misses none after that.
-        notices.tell_rescued(steps.app, len(steps.journal.events()))
+        emit.tell_rescued(steps.app, len(steps.journal.events()))
         return len(heard) == 5
 
     wait_until(told, description="it has heard of five")
@@ -729,7 +732,7 @@ def test_who_follows_hears_of_each_event_once_and_in_order(steps: Steps) -> None
 def test_the_stream_is_read_in_the_newer_protocol_too(server: Server) -> None:
     """RESP 3 has other shapes for the same reply."""
     app = make_app("resp3", batchq_redis_url=f"{server.url}?protocol=3")
-    notices.tell_rescued(app, 1)
+    emit.tell_rescued(app, 1)
     journal = journal_of(app)
     assert journal.next_events(after="0-0") == journal.events() == journal.last_events(9)
     assert len(journal.events()) == 1
@@ -742,7 +745,7 @@ def test_the_stream_forgets_the_oldest_and_has_an_end(steps: Steps) -> None:
     for _ in range(10_500):
         pipe.xadd(journal.key("events"), {"event": event})
     pipe.execute()
-    notices.tell_rescued(steps.app, 2)
+    emit.tell_rescued(steps.app, 2)
     assert 10_000 <= journal._redis.xlen(journal.key("events")) <= 10_200
     assert 0 < journal._redis.pttl(journal.key("events")) <= 7 * 86_400_000
 

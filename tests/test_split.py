@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from batchq.decide.lifecycle import split_budget
 from batchq.flow.fetch import fetch
 from batchq.flow.flush import flush
 from batchq.flow.rescue import rescue
 from batchq.journal import BatchRecord
-from batchq.lifecycle import split_budget
 from batchq.prompt import Outcome
 from tests.apps.base import make_app
 from tests.harness import Emulator, Server, wait_until

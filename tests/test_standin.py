@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from batchq.status import status
+from batchq.overview import status
 from tests.apps import standin
 from tests.harness import Stack, wait_until
 

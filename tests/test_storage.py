@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from batchq.config import Settings, settings
+from batchq.decide.lifecycle import next_flush
 from batchq.errors import ConfigurationError, StorageAway
 from batchq.journal import LaneRecord
-from batchq.lifecycle import next_flush
-from batchq.storage import Storage, storage_of
+from batchq.journal.storage import Storage, storage_of
+from batchq.settings.config import Settings, settings
 from tests.apps.base import make_app
 from tests.journals import LANE
 

@@ -432,7 +432,7 @@ def test_opentelemetry_is_imported_by_who_traces_and_not_by_us() -> None:
     code = (
         "import sys, redis\n"  # It imports OpenTelemetry itself, if it is installed.
         "before = set(sys.modules)\n"
-        "import batchq.flow.capture, batchq.flow.flush, batchq.tracing\n"
+        "import batchq.capture.delivery, batchq.flow.flush, batchq.observe.tracing\n"
         "print([name for name in set(sys.modules) - before if 'opentelemetry' in name])\n"
     )
     done = subprocess.run(

@@ -16,17 +16,16 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from batchq import webhook
-from batchq.account import Account
-from batchq.config import settings
+from batchq.decide.lifecycle import News, pause_between_polls
 from batchq.errors import ConfigurationError
 from batchq.flow.poll import poll
 from batchq.flow.rescue import rescue
 from batchq.journal import BatchRecord, Journal, journal_of
-from batchq.lifecycle import News, pause_between_polls
+from batchq.overview import status
 from batchq.prompt import Lane
-from batchq.status import status
-from batchq.webhook import LARGEST, Answer, handle
+from batchq.settings.account import Account
+from batchq.settings.config import settings
+from batchq.webhook import LARGEST, Answer, handle, receive
 from tests.apps.base import make_app
 from tests.harness import Emulator, Server, keys_without_end, wait_until
 from tests.journals import DOCUMENTED, LANE, capture
@@ -114,7 +113,7 @@ def make(server: Server) -> Iterator[Callable[..., Desk]]:
 def quiet() -> None:
     """What is still to be sent would lie in the broker of the next test."""
     wait_until(
-        lambda: not webhook._messenger._waiting.unfinished_tasks,
+        lambda: not receive._messenger._waiting.unfinished_tasks,
         description="all messages are sent",
     )
 
@@ -557,7 +556,7 @@ def test_the_app_is_the_one_that_batchq_is_installed_on(
     from weakref import WeakSet
 
     apps: WeakSet[Celery[Any]] = WeakSet()
-    monkeypatch.setattr("batchq.beat._installed", apps)
+    monkeypatch.setattr("batchq.installation._installed", apps)
     with pytest.raises(ConfigurationError, match="no app in this process"):
         handle(event(THEIRS), signed(event(THEIRS)))
     one = make_app("one")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from batchq.journal import BatchRecord, journal_of
-from batchq.webhook_server import PATH
+from batchq.webhook.server import PATH
 from tests.apps import webhook
 from tests.harness import Stack, wait_until
 from tests.webhooks import SECRET, port_of, serving

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from batchq import webhook_server
 from batchq.errors import ConfigurationError
 from batchq.webhook import LARGEST
-from batchq.webhook_server import PATH, serve
+from batchq.webhook import server as webhook_server
+from batchq.webhook.server import PATH, serve
 from tests.apps import webhook
 from tests.harness import Server, Stack, wait_until
 from tests.webhooks import OTHER_SECRET, SECRET, event, port_of, serving, signed

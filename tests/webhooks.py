@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from batchq.webhook_server import PATH
+from batchq.webhook.server import PATH
 
 if TYPE_CHECKING:
     from tests.harness import Process, Stack
@@ -53,7 +53,7 @@ def serving(
     """The server of an app, in a process of its own."""
     code = (
         f"from {module} import app\n"
-        "from batchq.webhook_server import serve\n"
+        "from batchq.webhook.server import serve\n"
         "serve(app, port=0, ready=lambda url: print('ready on', url))"
     )
     given = {"OPENAI_WEBHOOK_SECRET": SECRET} if environment is None else environment

@@ -13,8 +13,8 @@ import click
 from batchq.commands import shapes
 from batchq.commands.terminal import Exit, Terminal, command
 from batchq.journal import BatchRecord, Journal, chunks, journal_of
-from batchq.prices import Cost
-from batchq.provider import STATUSES
+from batchq.money.cost import Cost
+from batchq.provider.client import STATUSES
 
 __all__ = ["all_batches", "batches", "show_batches"]
 

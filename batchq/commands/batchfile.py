@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from batchq.account import BATCH_ENDPOINTS
 from batchq.prompt import estimate_tokens
-from batchq.refusals import known_refusal
+from batchq.settings.account import BATCH_ENDPOINTS
+from batchq.settings.refusals import known_refusal
 
 __all__ = ["LARGEST", "MOST_INPUTS", "MOST_LINES", "BatchFile", "Problem"]
 

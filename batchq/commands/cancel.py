@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from batchq import operate
+from batchq import control
 from batchq.commands.find import batch_named
 from batchq.commands.terminal import Exit, Terminal, command
 from batchq.journal import journal_of
@@ -22,7 +22,7 @@ def cancel(to: Terminal, batch: str, *, no_hold: bool) -> Exit:
     so that it is not sent again at once.
     """
     found = batch_named(journal_of(to.app), batch)
-    asked = operate.cancel(to.app, found.id, hold=not no_hold) == "ASKED"
+    asked = control.cancel(to.app, found.id, hold=not no_hold) == "ASKED"
     held = found.lane in journal_of(to.app).held()
     if to.as_json:
         to.give({"batch": found.id, "asked": asked, "lane": found.lane.name, "held": held})

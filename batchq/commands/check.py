@@ -11,11 +11,12 @@ import click
 import redis
 from kombu.exceptions import OperationalError
 
-from batchq.codec import codec_of
-from batchq.commands.checkup import Check, Look, Results, Seen, examine
-from batchq.commands.own_tasks import OwnTask
+from batchq.celery_side.placement import is_batched
+from batchq.commands.checkup import examine
+from batchq.commands.seen import Check, Look, OwnTask, Results, Seen
 from batchq.commands.terminal import Exit, Terminal, cell, command, many
-from batchq.config import PREFIX, Settings, settings, sources
+from batchq.common.seams import annotated, queue_of_task, result_keys, takes_remote_control
+from batchq.decide.lifecycle import cost_under_way, is_stuck, ought_to_go
 from batchq.errors import (
     ConfigurationError,
     ProviderError,
@@ -24,11 +25,10 @@ from batchq.errors import (
 )
 from batchq.events import span
 from batchq.journal import Journal, journal_of, ping
-from batchq.lifecycle import cost_under_way, is_stuck, ought_to_go
-from batchq.placement import is_batched
-from batchq.provider import provider_for
-from batchq.seams import annotated, queue_of_task, result_keys, takes_remote_control
-from batchq.status import Status, status
+from batchq.journal.codec import codec_of
+from batchq.overview import Status, status
+from batchq.provider.client import provider_for
+from batchq.settings.config import PREFIX, Settings, settings, sources
 
 __all__ = ["check"]
 

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from batchq.commands.own_tasks import (
-    OwnTask,
-    kept,
-    limits,
-    listened_to,
-    losses,
-    prefetched,
-    shared_queue,
-)
+from batchq.celery_side.stand_in import MISSED
+from batchq.commands.own_tasks import kept, limits, listened_to, losses, prefetched, shared_queue
+from batchq.commands.seen import Check, Level, Results, Seen, Told
 from batchq.commands.terminal import many
+from batchq.common.words import dollars
+from batchq.decide.lifecycle import budget_reached, longest_wait
 from batchq.events import span
 from batchq.flow.steps import LONGEST_COUNTDOWN
-from batchq.lifecycle import budget_reached, longest_wait
-from batchq.prices import dollars
-from batchq.standin import MISSED
 
 if TYPE_CHECKING:
-    from batchq.config import Settings
-    from batchq.health import Facts, Finding
+    from batchq.common.troubles import TroubleReason
     from batchq.journal import AccountPause, Sample
-    from batchq.links import Link
-    from batchq.status import Status
-    from batchq.trouble import TroubleReason
+    from batchq.observe.health import Finding
+    from batchq.overview import Status
+    from batchq.settings.config import Settings
+    from batchq.settings.links import Link
 
-__all__ = ["Check", "Look", "Results", "Seen", "examine", "full_after"]
-
-Level = Literal["ok", "info", "warning", "problem"]
+__all__ = ["examine", "full_after"]
 
 _DAY = timedelta(days=1)
 _THREE_DAYS = timedelta(days=3)
@@ -42,70 +32,6 @@ _TICKS_OF_A_WALK = 12
 
 _LONG_STEP = timedelta(minutes=5)
 """What the longest step takes with a full batch on a slow line, and some."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing that was looked at: ``about`` what, what was seen, and what to ``do`` about it."""
-
-    about: str
-    level: Level
-    what: str
-    do: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
-    """Where Celery keeps results. Seconds; 0 where they have no end."""
-
-    in_redis: bool
-    expire: int
-    chords_expire: int
-    asks_every: float
-    """How often Celery asks whether a chord is done, where results are not in Redis."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What became of a call to a provider account: what went wrong, or how far ahead we are."""
-
-    error: str = ""
-    ahead: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What was seen of a set-up. None where nobody has looked."""
-
-    settings: Settings
-    conf: Mapping[str, Any]
-    """Celery's own settings."""
-    schedule: Mapping[str, Any]
-    """Beat's entries."""
-    results: Results | None
-    broker: str
-    """The kind of the broker: ``redis``, ``amqp`` and so on."""
-    batched: tuple[OwnTask, ...] = ()
-    tasks_error: str = ""
-    """Why the app's tasks could not be imported."""
-    not_asked: str = ""
-    """Why workers take no remote control."""
-    key_error: str = ""
-    """What is wrong with the keys of the encryption."""
-    redis_error: str = ""
-    storage_error: str = ""
-    """What is wrong with the storage of large bodies, as this process has it."""
-    status: Status | None = None
-    facts: Facts | None = None
-    samples: tuple[Sample, ...] = ()
-    stuck: tuple[str, ...] = ()
-    """Lanes that ought to have gone."""
-    spent: int = 0
-    """Nano-dollars: what today cost so far, and may cost with what is under way."""
-    consumers: Mapping[str, frozenset[str]] | None = None
-    """The Celery queues that each worker takes from."""
-    workers_error: str = ""
-    providers: Mapping[str, Look] | None = None
 
 
 def examine(seen: Seen) -> list[Check]:
@@ -119,10 +45,6 @@ def examine(seen: Seen) -> list[Check]:
             told.insert(0, ("ok", fine, ""))
         found += [Check(about=about, level=level, what=what, do=do) for level, what, do in told]
     return found
-
-
-Told = tuple[Level, str, str]
-"""How bad it is, what it is, what to do."""
 
 
 def _was_seen(seen: Seen, about: str) -> bool:

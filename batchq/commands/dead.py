@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchq.commands.terminal import Exit, Terminal, command, stamp
-from batchq.dead import dead as all_dead
+from batchq.overview import dead as all_dead
 
 __all__ = ["dead"]
 

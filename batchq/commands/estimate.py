@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from batchq.beat import is_installed
 from batchq.commands import shapes
 from batchq.commands.lines import lines_of
 from batchq.commands.terminal import Exit, Terminal, command, many
 from batchq.commands.traffic import Found, Traffic, Unreadable, Used
-from batchq.config import settings
-from batchq.prices import Cost, Planned, PriceTable, cost_of, estimated_cost, table_of
+from batchq.installation import is_installed
+from batchq.money.cost import Cost, Planned, PriceTable, cost_of, estimated_cost, table_of
+from batchq.settings.config import settings
 
 __all__ = ["estimate"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from batchq import operate
+from batchq import control
 from batchq.commands.terminal import Exit, Terminal, command, many
 from batchq.journal import journal_of
 
@@ -20,12 +20,12 @@ def flush(to: Terminal, lane: str | None) -> Exit:
     and what the provider has no room for goes as soon as there is some. Ends with 1 where nothing
     can go.
     """
-    chosen = None if lane is None else operate.lane_named(to.app, lane)
+    chosen = None if lane is None else control.lane_named(to.app, lane)
     lanes = [one for one in journal_of(to.app).lanes() if chosen in (None, one.lane)]
     held = sum(one.prompts for one in lanes if one.held)
     prompts = sum(one.prompts for one in lanes) - held
     if prompts:
-        operate.flush(to.app, chosen)
+        control.flush(to.app, chosen)
     name = None if chosen is None else chosen.name
     if to.as_json:
         to.give({"lane": name, "prompts": prompts, "held": held})

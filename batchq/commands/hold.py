@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from batchq import operate
+from batchq import control
 from batchq.commands.terminal import Exit, Terminal, command
 
 __all__ = ["hold"]
@@ -17,8 +17,8 @@ def hold(to: Terminal, lane: str) -> Exit:
 
     Tasks go on asking into it. What is in a batch already goes on; see `cancel`.
     """
-    chosen = operate.lane_named(to.app, lane)
-    changed = operate.hold(to.app, chosen)
+    chosen = control.lane_named(to.app, lane)
+    changed = control.hold(to.app, chosen)
     if to.as_json:
         to.give({"lane": chosen.name, "held": True, "changed": changed})
     elif changed:

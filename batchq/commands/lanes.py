@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from batchq.commands import shapes
 from batchq.commands.terminal import Exit, Terminal, command
-from batchq.config import settings
+from batchq.decide.lifecycle import NextFlush, next_flush
 from batchq.events import span
 from batchq.journal import LaneRecord, journal_of
-from batchq.lifecycle import NextFlush, next_flush
+from batchq.settings.config import settings
 
 __all__ = ["lanes", "show_lanes"]
 

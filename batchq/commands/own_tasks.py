@@ -5,17 +5,16 @@ They are for `check`, as those of `checkup.py` are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from batchq.events import span
 
 if TYPE_CHECKING:
-    from batchq.commands.checkup import Seen, Told
+    from batchq.commands.seen import OwnTask, Seen, Told
 
-__all__ = ["OwnTask", "kept", "limits", "listened_to", "losses", "prefetched", "shared_queue"]
+__all__ = ["kept", "limits", "listened_to", "losses", "prefetched", "shared_queue"]
 
 _A_RUN = timedelta(minutes=1)
 """What a run may take that asks, and then waits for nothing: its Redis may restart under it, and
@@ -25,24 +24,6 @@ _A_LIVE_CALL = timedelta(minutes=10)
 """How long the SDK waits for an answer."""
 
 _MANY_AT_ONCE = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnTask:
-    """A batched task, as its options, the annotations and the app's settings have it together.
-
-    Limits are seconds, 0 where there are none; ``said_by`` is the setting that an option is from.
-    """
-
-    name: str
-    queue: str = ""
-    soft_time_limit: float = 0
-    time_limit: float = 0
-    rate_limit: str = ""
-    acks_late: bool = True
-    reject_on_worker_lost: bool = True
-    ignore_result: bool = False
-    said_by: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def limits(seen: Seen) -> Iterator[Told]:

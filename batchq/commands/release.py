@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from batchq import operate
+from batchq import control
 from batchq.commands.terminal import Exit, Terminal, command
 
 __all__ = ["release"]
@@ -23,8 +23,8 @@ def release(to: Terminal, lane: str | None, account: str | None) -> Exit:
         raise click.UsageError("name a lane, or an account with --account")
     if account is not None:
         return _account(to, account)
-    chosen = operate.lane_named(to.app, str(lane))
-    changed = operate.release(to.app, chosen)
+    chosen = control.lane_named(to.app, str(lane))
+    changed = control.release(to.app, chosen)
     if to.as_json:
         to.give({"lane": chosen.name, "held": False, "changed": changed})
     elif changed:
@@ -35,7 +35,7 @@ def release(to: Terminal, lane: str | None, account: str | None) -> Exit:
 
 
 def _account(to: Terminal, account: str) -> Exit:
-    changed = operate.release_account(to.app, account)
+    changed = control.release_account(to.app, account)
     if to.as_json:
         to.give({"account": account, "paused": False, "changed": changed})
     elif changed:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from batchq import operate
+from batchq import control
 from batchq.commands.terminal import Exit, Terminal, command
-from batchq.dead import dead
+from batchq.overview import dead
 
 __all__ = ["retry"]
 
@@ -31,7 +31,7 @@ def retry(to: Terminal, ids: tuple[str, ...], *, everything: bool, ask_again: bo
     retried: dict[str, bool] = {}
     with to.progress(len(wanted), "retry") as done:
         for name in wanted:
-            retried[name] = operate.retry(to.app, name, ask_again=ask_again)
+            retried[name] = control.retry(to.app, name, ask_again=ask_again)
             done(1)
     _tell(to, retried)
     # Of --all, another may have been faster.

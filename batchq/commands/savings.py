@@ -10,7 +10,7 @@ import click
 from batchq.commands import shapes
 from batchq.commands.terminal import Exit, Terminal, command
 from batchq.journal import Sums, journal_of
-from batchq.prices import Cost
+from batchq.money.cost import Cost
 
 __all__ = ["savings"]
 

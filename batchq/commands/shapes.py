@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from batchq.commands.terminal import iso
-from batchq.prices import Cost
+from batchq.money.cost import Cost
 
 if TYPE_CHECKING:
-    from batchq.health import Finding
+    from batchq.decide.lifecycle import NextFlush
     from batchq.journal import (
         AccountPause,
         BatchRecord,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         Sums,
         TaskRecord,
     )
-    from batchq.lifecycle import NextFlush
+    from batchq.observe.health import Finding
     from batchq.prompt import Lane
 
 __all__ = ["batch", "bill", "call", "finding", "lane", "pause", "sums", "task", "usd"]

@@ -12,12 +12,13 @@ import click
 from batchq.commands import shapes
 from batchq.commands.find import Prompt, find
 from batchq.commands.terminal import Exit, Terminal, command, iso
-from batchq.config import settings
+from batchq.common.seams import result_keys
+from batchq.common.words import dollars
 from batchq.events import span
 from batchq.journal import BatchRecord, CallRecord, Journal, TaskRecord, journal_of
-from batchq.prices import Cost, dollars
+from batchq.money.cost import Cost
 from batchq.prompt import custom_id
-from batchq.seams import result_keys
+from batchq.settings.config import settings
 
 __all__ = ["show"]
 

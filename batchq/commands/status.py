@@ -9,13 +9,13 @@ from batchq.commands import shapes
 from batchq.commands.batches import show_batches
 from batchq.commands.lanes import show_lanes
 from batchq.commands.terminal import Exit, Terminal, command, iso
-from batchq.config import settings
+from batchq.decide.lifecycle import next_flush
 from batchq.events import span
 from batchq.journal import Sums, journal_of
-from batchq.lifecycle import next_flush
-from batchq.prices import Cost
-from batchq.status import Status
-from batchq.status import status as status_of
+from batchq.money.cost import Cost
+from batchq.overview import Status
+from batchq.overview import status as status_of
+from batchq.settings.config import settings
 
 __all__ = ["status"]
 

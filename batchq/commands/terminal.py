@@ -21,11 +21,11 @@ import click
 import redis
 from kombu.exceptions import OperationalError
 
-from batchq.beat import is_installed
-from batchq.config import settings
 from batchq.errors import BatchqError, ConfigurationError
 from batchq.events import span
+from batchq.installation import is_installed
 from batchq.journal import ping
+from batchq.settings.config import settings
 
 __all__ = ["Exit", "Terminal", "cell", "command", "iso", "many", "stamp", "table"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, cast
 
-from batchq.prices import Planned, Usage, planned, usage_of
-from batchq.usage import mapping
+from batchq.money.cost import Planned, Usage, planned, usage_of
+from batchq.money.usage import mapping
 
 __all__ = ["Found", "Traffic", "Unreadable", "Used"]
 

@@ -11,7 +11,7 @@ import click
 from batchq.commands.batchfile import BatchFile, Problem
 from batchq.commands.lines import lines_of
 from batchq.commands.terminal import Exit, Terminal, command, many
-from batchq.refusals import REFUSALS
+from batchq.settings.refusals import REFUSALS
 
 __all__ = ["validate"]
 

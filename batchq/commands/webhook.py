@@ -27,7 +27,7 @@ def webhook(to: Terminal, *, host: str, port: int) -> Exit:
     TLS. Ends with 2 where no account has a secret to verify webhooks with.
     """
     # Here: it imports the SDK, which takes a second.
-    from batchq.webhook_server import serve
+    from batchq.webhook.server import serve
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("batchq").setLevel(logging.INFO)

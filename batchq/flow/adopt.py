@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from batchq import notices
-from batchq.config import settings
+from batchq.decide.lifecycle import is_over, search_is_due
 from batchq.errors import (
     ConfigurationError,
     ProviderError,
@@ -30,14 +29,15 @@ from batchq.errors import (
 from batchq.flow.resume import resume
 from batchq.flow.steps import Next, apart, wake
 from batchq.journal import Epoch, Journal, Search, chunks, journal_of
-from batchq.lifecycle import is_over, search_is_due
+from batchq.observe import emit
 from batchq.prompt import Lane, Prompt, fingerprint
-from batchq.provider import Provider, ProviderBatch, provider_for
+from batchq.provider.client import Provider, ProviderBatch, provider_for
+from batchq.settings.config import settings
 
 if TYPE_CHECKING:
     from celery import Celery
 
-    from batchq.config import Settings
+    from batchq.settings.config import Settings
 
 __all__ = ["EPOCH", "INSTALLATION", "epoch_of", "look_for_lost", "reuse_asked"]
 
@@ -203,7 +203,7 @@ def _adopt(app: Celery[Any], account: str, provider: Provider, batch: ProviderBa
             *(batch_id, count, batch.id),
             extra={"action": "adopt", "batch": batch_id, "lane": lane.name},
         )
-        notices.tell_adopted(app, batch_id)
+        emit.tell_adopted(app, batch_id)
         wake(app, Next("poll", (batch_id, "adopted")))
 
 

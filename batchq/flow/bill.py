@@ -7,18 +7,16 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from batchq.journal import Receipt, error_code
-from batchq.prices import PriceTable, cost_of, usage_of
+from batchq.journal import TURNAROUNDS, Receipt, error_code
+from batchq.money.cost import PriceTable, cost_of, usage_of
 
 if TYPE_CHECKING:
     from batchq.journal import BatchRecord
     from batchq.prompt import Outcome
-    from batchq.provider import Row
+    from batchq.provider.client import Row
 
-__all__ = ["TURNAROUNDS", "Bill", "bill_of_refusal"]
+__all__ = ["Bill", "bill_of_refusal"]
 
-TURNAROUNDS = (60, 300, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 57_600, 86_400)
-"""Seconds: the upper ends of the classes in which batches are counted by their turnaround."""
 
 _SUMMED = ("input_tokens", "cached_tokens", "output_tokens", "cost", "live_cost")
 _EXAMPLES = 5

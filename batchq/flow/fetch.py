@@ -11,15 +11,9 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, assert_never
 
-from batchq import notices
-from batchq.config import settings
-from batchq.errors import ConfigurationError, ProviderError, ProviderNotFound
-from batchq.flow.bill import Bill
-from batchq.flow.pause import call_answered, call_refused, get_through, pause
-from batchq.flow.resume import answer
-from batchq.flow.steps import Next, not_yet, wake
-from batchq.journal import BatchRecord, Journal, Receipt, chunks, journal_of
-from batchq.lifecycle import (
+from batchq.common.points import point
+from batchq.common.troubles import Trouble
+from batchq.decide.lifecycle import (
     AskAgain,
     BadLine,
     Hopeless,
@@ -35,17 +29,31 @@ from batchq.lifecycle import (
     too_few_usable,
     verdict_on_row,
 )
-from batchq.points import point
-from batchq.prices import table_of
+from batchq.decide.trouble import in_file, in_row
+from batchq.errors import ConfigurationError, ProviderError, ProviderNotFound
+from batchq.flow.bill import Bill
+from batchq.flow.pause import call_answered, call_refused, get_through, pause
+from batchq.flow.resume import answer
+from batchq.flow.steps import Next, batch_lease, not_yet, wake
+from batchq.journal import BatchRecord, Journal, Receipt, chunks, journal_of
+from batchq.money.cost import table_of
+from batchq.observe import emit
+from batchq.observe.tracing import step_failed, traced_step
 from batchq.prompt import Outcome
-from batchq.provider import BatchErrorLine, Provider, ProviderBatch, Row, parse_row, provider_for
-from batchq.tracing import step_failed, traced_step
-from batchq.trouble import Trouble, in_file, in_row
+from batchq.provider.client import (
+    BatchErrorLine,
+    Provider,
+    ProviderBatch,
+    Row,
+    parse_row,
+    provider_for,
+)
+from batchq.settings.config import settings
 
 if TYPE_CHECKING:
     from celery import Celery
 
-    from batchq.lease import Lease
+    from batchq.journal.lease import Lease
 
 __all__ = ["fetch"]
 
@@ -62,7 +70,7 @@ _READINGS = 3
 def fetch(app: Celery[Any], batch_id: str) -> None:
     """Read what a batch brought. Reading it twice changes nothing: the first outcome stays."""
     config, journal = settings(app), journal_of(app)
-    with notices.batch_lease(app, batch_id) as lease:
+    with batch_lease(app, batch_id) as lease:
         record = journal.batch(batch_id)
         if lease is None or record is None or record.state != "finished":
             return
@@ -275,7 +283,7 @@ class _Fetching:
             extra={"action": "set-aside", **self._ids},
         )
         if word == "DEAD":
-            notices.tell_set_aside(self.app, self.record.id)
+            emit.tell_set_aside(self.app, self.record.id)
         return True
 
     def _settle(self, batch: ProviderBatch) -> None:
@@ -351,7 +359,7 @@ class _Fetching:
                 learned = limit_to_learn(limit, refused=self.record.tokens, queued=queued)
                 self.journal.learn_limit(lane, learned)
                 self.journal.pause(lane, settings(self.app).poll_longest)
-                notices.tell_no_room(self.app, self.record, learned)
+                emit.tell_no_room(self.app, self.record, learned)
                 self._ask_again(left, use_attempt=False)
             case NotTheirs(trouble):
                 self.trouble = trouble
@@ -433,7 +441,7 @@ class _Fetching:
             extra={"action": "fetch", **self._ids},
         )
         paused = self.trouble is not None
-        notices.tell_ended(self.app, self.record.id, batch.errors, paused=paused)
+        emit.tell_ended(self.app, self.record.id, batch.errors, paused=paused)
         if settings(self.app).delete_files:
             self._delete_files(provider, batch)
 

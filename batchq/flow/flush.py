@@ -15,8 +15,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from batchq import notices
-from batchq.config import settings
+from batchq.common.points import point
+from batchq.decide.lifecycle import is_due, is_due_but_for_its_account, probe_limits, tokens_allowed
+from batchq.decide.trouble import in_call
 from batchq.errors import (
     BodyLost,
     ConfigurationError,
@@ -32,20 +33,19 @@ from batchq.flow.adopt import EPOCH, INSTALLATION, epoch_of, look_for_lost
 from batchq.flow.bill import bill_of_refusal
 from batchq.flow.pause import call_answered, call_refused, is_paused
 from batchq.flow.resume import answer
-from batchq.flow.steps import Next, apart, not_yet, wake
+from batchq.flow.steps import Next, apart, batch_lease, not_yet, wake
 from batchq.journal import AccountPause, BatchRecord, Journal, LaneRecord, chunks, journal_of
-from batchq.lease import Lease
-from batchq.lifecycle import is_due, is_due_but_for_its_account, probe_limits, tokens_allowed
-from batchq.points import point
+from batchq.journal.lease import Lease
+from batchq.observe import emit
+from batchq.observe.tracing import step_failed, trace_of_step, traced_step
 from batchq.prompt import Lane, Outcome
-from batchq.provider import Provider, provider_for
-from batchq.tracing import step_failed, trace_of_step, traced_step
-from batchq.trouble import in_call
+from batchq.provider.client import Provider, provider_for
+from batchq.settings.config import settings
 
 if TYPE_CHECKING:
     from celery import Celery
 
-    from batchq.config import Settings
+    from batchq.settings.config import Settings
 
 __all__ = ["flush"]
 
@@ -133,7 +133,7 @@ def _seal(
                 *(record.lines, lane.name, batch_id),
                 extra={"action": "flush", "batch": batch_id, "lane": lane.name},
             )
-            notices.tell_sealed(app, record)
+            emit.tell_sealed(app, record)
     return sealed
 
 
@@ -159,7 +159,7 @@ class _Submission:
         self._ids = {"batch": batch_id}
 
     def run(self) -> Next | None:
-        with notices.batch_lease(self.app, self.batch_id) as lease:
+        with batch_lease(self.app, self.batch_id) as lease:
             record = self.journal.batch(self.batch_id)
             if lease is None or record is None or record.state not in {"sealed", "uploaded"}:
                 return None
@@ -195,7 +195,7 @@ class _Submission:
         self.journal.requeue(record, self.journal.left_in(record.id), use_attempt=False)
         note = f"{_GIVEN_BACK[reason]} before it was sent{'' if code is None else f': {code}'}"
         if self.journal.close(record, lease, status=reason, note=note) == "CLOSED":
-            notices.tell_not_taken(self.app, record.id, reason, code)
+            emit.tell_not_taken(self.app, record.id, reason, code)
 
     def _submit_or_wait(self, record: BatchRecord, lease: Lease) -> Next | None:
         try:
@@ -240,7 +240,7 @@ class _Submission:
             *(self.batch_id, found),
             extra={"action": "flush", **self._ids},
         )
-        notices.tell_submitted(self.app, self.batch_id)
+        emit.tell_submitted(self.app, self.batch_id)
         return Next("poll", (self.batch_id, chain), self.config.poll_first)
 
     def _upload(self, record: BatchRecord, lease: Lease, provider: Provider) -> str | None:
@@ -261,7 +261,7 @@ class _Submission:
                 if not self._write(record, path):
                     note = "nobody waits for any of its prompts"
                     if self.journal.close(record, lease, note=note) == "CLOSED":
-                        notices.tell_emptied(self.app, record)
+                        emit.tell_emptied(self.app, record)
                     return None
                 point("upload.intend")
                 # If we die after the upload, find_file above finds what we sent.
@@ -372,7 +372,7 @@ class _Submission:
         if self._is_the_accounts(known, error):
             return self._after_pause(known, lease, error, undone)
         if isinstance(error, ProviderThrottled):
-            notices.tell_throttled(self.app, record, error.retry_after)
+            emit.tell_throttled(self.app, record, error.retry_after)
             return self._later(
                 lease, error.retry_after or self.config.poll_longest, error, **undone
             )
@@ -407,7 +407,7 @@ class _Submission:
         tally = bill.tally(status="refused", asked_again=0)
         closed = self.journal.close(record, lease, tally=tally, note=str(error), **bill.fields())
         if closed == "CLOSED":
-            notices.tell_not_taken(self.app, record.id, "refused", error.code)
+            emit.tell_not_taken(self.app, record.id, "refused", error.code)
         return None
 
     def _is_the_accounts(self, record: BatchRecord, error: ProviderRefused) -> bool:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from batchq import notices
-from batchq.config import settings
+from batchq.common.points import point
+from batchq.common.troubles import BECAUSE, Trouble
+from batchq.decide.lifecycle import account_pauses
+from batchq.decide.trouble import in_call
 from batchq.errors import ProviderRefused
 from batchq.events import span
 from batchq.journal import BatchRecord, journal_of
-from batchq.lifecycle import account_pauses
-from batchq.points import point
-from batchq.trouble import BECAUSE, Trouble, in_call
+from batchq.observe import emit
+from batchq.settings.config import settings
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -66,7 +67,7 @@ def pause(
         extra={"action": "pause", **_ids(record)},
     )
     if word == "BEGUN":
-        notices.tell_paused(app, record, trouble)
+        emit.tell_paused(app, record, trouble)
 
 
 def call_refused(app: Celery[Any], record: BatchRecord, error: Exception) -> Trouble | None:
@@ -119,7 +120,7 @@ def _end(app: Celery[Any], account: str, *, extra: dict[str, str], probe: str = 
     if since is None:
         return False
     logger.warning("account %s goes on", account, extra={"action": "pause", **extra})
-    notices.tell_account_goes_on(app, account, since=since)
+    emit.tell_account_goes_on(app, account, since=since)
     return True
 
 

@@ -7,17 +7,25 @@ import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from batchq import notices
-from batchq.config import settings
+from batchq.common.points import point
+from batchq.decide.lifecycle import (
+    Cancel,
+    Fetch,
+    News,
+    Wait,
+    after_poll,
+    is_over,
+    pause_between_polls,
+)
 from batchq.errors import ConfigurationError, ProviderError, ProviderNotFound
 from batchq.flow.pause import call_refused, polled
-from batchq.flow.steps import Next, not_yet, wake
+from batchq.flow.steps import Next, batch_lease, not_yet, wake
 from batchq.journal import BatchRecord, journal_of
-from batchq.lease import Lease
-from batchq.lifecycle import Cancel, Fetch, News, Wait, after_poll, is_over, pause_between_polls
-from batchq.points import point
-from batchq.provider import provider_for
-from batchq.tracing import step_failed, traced_step
+from batchq.journal.lease import Lease
+from batchq.observe import emit
+from batchq.observe.tracing import step_failed, traced_step
+from batchq.provider.client import provider_for
+from batchq.settings.config import settings
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -42,7 +50,7 @@ def poll(app: Celery[Any], batch_id: str, chain: str) -> None:
     if early := not_yet(app, batch_id):
         wake(app, Next("poll", (batch_id, chain), early))
         return
-    with notices.batch_lease(app, batch_id) as lease:
+    with batch_lease(app, batch_id) as lease:
         if lease is None:
             return
         with traced_step("poll", journal, record):
@@ -120,11 +128,11 @@ def _take(
         told_at, delay = record.told_at, step.delay
         word = journal.advance(record.id, lease, due=delay, told_at=told_at, chain=chain, **fields)
         point("poll.recorded")
-        notices.tell_changed(app, record, fields)
+        emit.tell_changed(app, record, fields)
         return Next("poll", (record.id, chain), timedelta(0) if word == "TOLD" else delay)
     fields |= {"state": "finished", "finished_at": journal.now(), "looks": 0}
     point("ready.record")
     journal.advance(record.id, lease, due=timedelta(0), **fields)
     point("ready.recorded")
-    notices.tell_changed(app, record, fields)
+    emit.tell_changed(app, record, fields)
     return Next("fetch", (record.id,))

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from celery.states import PENDING, READY_STATES, SUCCESS
 
-from batchq import notices
-from batchq.config import settings
+from batchq.celery_side.chords import keep_alive
+from batchq.celery_side.message import queue_of, request_of
+from batchq.celery_side.revoke import revoke_again
+from batchq.common.points import point
+from batchq.common.seams import UNREADABLE, is_empty
+from batchq.flow import lookout
 from batchq.flow.adopt import look_for_lost
 from batchq.flow.bill import bill_of_refusal
 from batchq.flow.resume import answer
 from batchq.flow.steps import Next, apart, wake
-from batchq.health import report
 from batchq.journal import BatchRecord, Journal, chunks, journal_of
-from batchq.keepalive import keep_alive
-from batchq.message import queue_of, request_of
-from batchq.points import point
+from batchq.observe import emit
+from batchq.observe.health import report
 from batchq.prompt import Outcome
-from batchq.revoke import revoke_again
-from batchq.seams import UNREADABLE, is_empty
+from batchq.settings.config import settings
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -77,8 +78,8 @@ def rescue(app: Celery[Any]) -> None:
             point("rescue.resent")
             journal.count("rescued:tasks", len(task_ids))
             logger.warning("%d tasks are sent again", len(task_ids), extra={"action": "rescue"})
-            notices.tell_rescued(app, len(task_ids))
-    notices.tick(app)
+            emit.tell_rescued(app, len(task_ids))
+    lookout.look(app)
 
 
 def _tell_long_runs(app: Celery[Any], journal: Journal) -> None:
@@ -162,7 +163,7 @@ def _wake(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
         *(record.id, record.state),
         extra={"action": "rescue", "batch": record.id, "lane": record.lane.name},
     )
-    notices.tell_woken(app, record)
+    emit.tell_woken(app, record)
     wake(app, step)
 
 
@@ -184,7 +185,7 @@ def _give_up(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
         if lease is not None:
             fields = {"note": record.note, **bill.fields()}
             if journal.close(record, lease, tally=tally, **fields) == "CLOSED":
-                notices.tell_not_taken(app, record.id, "given_up")
+                emit.tell_not_taken(app, record.id, "given_up")
     logger.error(
         "batch %s was set aside and is given up",
         record.id,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from batchq import notices
+from batchq.celery_side.message import publish
+from batchq.common.points import point
 from batchq.errors import JournalUnreadable
 from batchq.flow.mishaps import reason_of
 from batchq.flow.steps import apart
 from batchq.journal import KILLS, Journal, Receipt, is_rubbish, journal_of
-from batchq.message import publish
-from batchq.points import point
+from batchq.observe import emit
 from batchq.prompt import Lane, Outcome, split_id
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _count(app: Celery[Any], journal: Journal, task_id: str, error: Exception) -
     times = journal.count_failure(task_id, why)
     if times >= KILLS:
         journal.shelve(task_id)
-        notices.tell_unsent_task(app, task_id, why)
+        emit.tell_unsent_task(app, task_id, why)
     follows = "and is set aside" if times >= KILLS else "and is tried again"
     logger.error(
         "task %s cannot be sent on, %s (%s)",

@@ -1,4 +1,6 @@
-"""How one step of the journey calls the next: by a Celery task, as a wake-up and no more."""
+"""How a step of the journey is taken: under its lease, each item apart; and how it calls the next,
+by a Celery task, as a wake-up and no more.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,19 @@ from typing import TYPE_CHECKING, Any
 import redis
 from celery.exceptions import SoftTimeLimitExceeded
 
+from batchq.common.points import point
+from batchq.common.seams import delays_whole_seconds
 from batchq.errors import BatchqError
-from batchq.flow.mishaps import StepFailed, is_passing
-from batchq.journal import is_full, journal_of
-from batchq.points import point
-from batchq.seams import delays_whole_seconds
+from batchq.flow.mishaps import StepFailed, is_passing, reason_of
+from batchq.journal import KILLS, is_full, journal_of
+from batchq.observe.emit import tell_set_aside
 
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["Next", "apart", "not_yet", "wake"]
+    from batchq.journal.lease import Lease
+
+__all__ = ["Next", "apart", "batch_lease", "not_yet", "wake"]
 
 logger = logging.getLogger("batchq.steps")
 
@@ -60,6 +65,44 @@ def not_yet(app: Celery[Any], batch_id: str) -> timedelta | None:
     """How long a step on a batch is still to wait, where its message came before its time."""
     early = journal_of(app).due_in(batch_id)
     return early if early > _NEARLY else None
+
+
+@contextmanager
+def batch_lease(app: Celery[Any], batch_id: str) -> Generator[Lease | None]:
+    """`Journal.batch_lease`; that a batch is set aside by it, or was a moment ago, is told once."""
+    with journal_of(app).batch_lease(batch_id) as lease:
+        if lease is None:
+            tell_set_aside(app, batch_id)
+        try:
+            yield lease
+        except Exception as error:
+            if lease is None or is_passing(error):
+                raise
+            _count_failure(app, batch_id, lease, error)
+            raise StepFailed(batch_id, reason_of(error)) from error
+
+
+def _count_failure(app: Celery[Any], batch_id: str, lease: Lease, error: Exception) -> None:
+    """A step on a batch has raised what it would raise again."""
+    reason = f"{KILLS} steps on it failed, the last one with {reason_of(error)}"
+    word, times = journal_of(app).set_aside(
+        batch_id, lease, reason, code="step_failed", after=KILLS
+    )
+    logger.error(
+        "a step on batch %s failed, %s (%s)",
+        *(batch_id, _AFTER_A_FAILURE[word], reason_of(error)),
+        exc_info=error if times <= 1 else None,
+        extra={"action": "set-aside", "batch": batch_id},
+    )
+    if word == "DEAD":
+        tell_set_aside(app, batch_id)
+
+
+_AFTER_A_FAILURE = {
+    "FAILED": "and rescue sends it again; everything else goes on",
+    "DEAD": f"as did the {KILLS - 1} before it: the batch is set aside until somebody retries it",
+    "LOST": "and another has its lease by now",
+}
 
 
 _RUBBISH = (

@@ -7,7 +7,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from batchq import operate
+from batchq import control
 from batchq.errors import NotFound
 from batchq.flower.base import Action
 
@@ -27,29 +27,29 @@ class Act(Action):
 
 def flush(app: Any, name: str) -> str:
     if not name:
-        operate.flush(app)
+        control.flush(app)
         return "All that waits is on its way into batches; lanes that are held wait."
-    lane = operate.lane_named(app, name)
-    operate.flush(app, lane)
+    lane = control.lane_named(app, name)
+    control.flush(app, lane)
     return f"What waits in {lane.name} is on its way into batches."
 
 
 def hold(app: Any, name: str) -> str:
-    lane = operate.lane_named(app, name)
-    if operate.hold(app, lane):
+    lane = control.lane_named(app, name)
+    if control.hold(app, lane):
         return f"{lane.name} is held: nothing leaves it until it is released."
     return f"{lane.name} was held already."
 
 
 def release(app: Any, name: str) -> str:
-    lane = operate.lane_named(app, name)
-    if operate.release(app, lane):
+    lane = control.lane_named(app, name)
+    if control.release(app, lane):
         return f"{lane.name} is released."
     return f"{lane.name} was not held."
 
 
 def cancel(app: Any, name: str) -> str:
-    if operate.cancel(app, name) == "ASKED":
+    if control.cancel(app, name) == "ASKED":
         return (
             f"Batch {name} is being cancelled. What it has not answered goes back to its lane, "
             "which is held until you release it."
@@ -58,13 +58,13 @@ def cancel(app: Any, name: str) -> str:
 
 
 def retry(app: Any, name: str) -> str:
-    if operate.retry(app, name):
+    if control.retry(app, name):
         return f"{name} is tried again."
     raise NotFound("dead task or batch", name)
 
 
 def revoke(app: Any, name: str) -> str:
-    operate.revoke(app, name)
+    control.revoke(app, name)
     return f"Task {name} is revoked; the workers end it at once where it waits."
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from batchq.celery_side.stand_in import MISSED
 from batchq.flower.overview import Snapshot
-from batchq.standin import MISSED
 
 __all__ = ["Alert", "alerts"]
 

@@ -17,11 +17,11 @@ import redis
 from kombu.exceptions import OperationalError
 from tornado.web import HTTPError, RequestHandler, authenticated
 
-from batchq.config import Settings, settings
 from batchq.errors import BatchqError, ConfigurationError, NotFound
 from batchq.flower import show
 from batchq.flower.desk import Away, off_the_loop
 from batchq.flower.seams import FlowerHandler, options_of
+from batchq.settings.config import Settings, settings
 
 __all__ = ["Action", "Page", "why_read_only"]
 

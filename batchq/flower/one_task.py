@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from batchq.config import settings
+from batchq.common.seams import UNREADABLE
+from batchq.decide.lifecycle import NextFlush, next_flush
 from batchq.errors import ConfigurationError, JournalUnreadable, KeyMissing, NotFound
 from batchq.flower.texts import spoken
 from batchq.flower.words import pretty
 from batchq.journal import CallRecord, Journal, TaskRecord, journal_of
-from batchq.lifecycle import NextFlush, next_flush
 from batchq.prompt import Lane, custom_id
-from batchq.seams import UNREADABLE
+from batchq.settings.config import settings
 
 __all__ = ["PAGE", "CallOnPage", "TaskPage", "Text", "read_task", "state_in_celery"]
 

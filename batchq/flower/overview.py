@@ -11,14 +11,13 @@ from datetime import timedelta
 from statistics import median
 from typing import Any
 
-from batchq.config import Settings
-from batchq.dead import Dead
+from batchq.decide.lifecycle import NextFlush, next_flush
 from batchq.flower.show import duration
 from batchq.journal import BatchRecord, LaneRecord, Sums
-from batchq.lifecycle import NextFlush, next_flush
-from batchq.prices import Cost
+from batchq.money.cost import Cost
+from batchq.overview import Dead, Status
 from batchq.prompt import Lane
-from batchq.status import Status
+from batchq.settings.config import Settings
 
 __all__ = [
     "COLUMNS",

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
-from batchq.prices import Cost, dollars
+from batchq.common.words import dollars
+from batchq.money.cost import Cost
 
 __all__ = ["clock", "cost", "count", "dollars", "duration", "since", "until", "with_query"]
 

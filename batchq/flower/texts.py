@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from batchq.usage import mapping, parsed
+from batchq.money.usage import mapping, parsed
 
 __all__ = ["spoken"]
 

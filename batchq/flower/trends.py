@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
-from batchq.flow.bill import TURNAROUNDS
+from batchq.common.words import dollars
 from batchq.flower.charts import (
     MEDIUM,
     NARROW,
@@ -27,13 +27,12 @@ from batchq.flower.charts import (
     time_chart,
 )
 from batchq.flower.words import span, things
-from batchq.journal import Sample, Sums
-from batchq.prices import dollars
+from batchq.journal import TURNAROUNDS, Sample, Sums
 from batchq.prompt import Lane
 
 if TYPE_CHECKING:
-    from batchq.config import Settings
     from batchq.journal import Journal
+    from batchq.settings.config import Settings
 
 __all__ = ["PASTS", "Figure", "Past", "Trends", "money", "over_time", "read_trends", "turnarounds"]
 

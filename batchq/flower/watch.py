@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from batchq.config import settings
-from batchq.dead import dead
 from batchq.flower.desk import PATIENCE, Away, begin
 from batchq.flower.overview import BatchRow, Snapshot, lane_rows, turnarounds_of
 from batchq.journal import Journal, journal_of
-from batchq.status import status
+from batchq.overview import dead, status
+from batchq.settings.config import settings
 
 __all__ = ["INTERVAL", "MOST", "Watch", "watch_of"]
 

@@ -17,12 +17,12 @@ import redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
-from batchq.config import Settings, settings
 from batchq.journal.failures import Failures
 from batchq.journal.guides import guided
 from batchq.journal.lanes import Lanes
 from batchq.journal.records import (
     KILLS,
+    TURNAROUNDS,
     AccountPause,
     BatchRecord,
     CallRecord,
@@ -49,10 +49,12 @@ from batchq.journal.ties import Ties
 from batchq.journal.told import Told
 from batchq.journal.views import Views
 from batchq.journal.webhooks import Telling, Webhooks
+from batchq.settings.config import Settings, settings
 
 __all__ = [
     "CHUNK",
     "KILLS",
+    "TURNAROUNDS",
     "AccountPause",
     "BatchRecord",
     "CallRecord",

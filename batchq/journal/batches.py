@@ -12,7 +12,9 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, Literal, cast
 
+from batchq.common.points import point
 from batchq.errors import JournalUnreadable, KeyMissing, StorageAway
+from batchq.journal.lease import Lease
 from batchq.journal.records import (
     KILLS,
     BatchRecord,
@@ -27,8 +29,6 @@ from batchq.journal.replies import (
 )
 from batchq.journal.returns import Returns
 from batchq.journal.tallies import KEEP_SUMS, Tallies
-from batchq.lease import Lease
-from batchq.points import point
 from batchq.prompt import line
 
 __all__ = ["Batches"]

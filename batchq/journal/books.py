@@ -11,10 +11,10 @@ from typing import Any
 
 import redis
 
-from batchq.codec import Codec, codec_of
-from batchq.config import Settings
-from batchq.health import Facts, look
 from batchq.journal.clock import Clock, source_of
+from batchq.journal.codec import Codec, codec_of
+from batchq.journal.facts import Facts, look
+from batchq.journal.lease import Lease, kept
 from batchq.journal.replies import (
     is_full,
     is_rubbish,
@@ -23,8 +23,8 @@ from batchq.journal.replies import (
     opened,
 )
 from batchq.journal.scripts import Call, Scripts
-from batchq.lease import Lease, kept
 from batchq.prompt import Lane, Outcome, pack, unpack
+from batchq.settings.config import Settings
 
 __all__ = ["Books"]
 

@@ -84,4 +84,4 @@ def source_of(script: str, prefix: str) -> str:
 
 @cache
 def _read(name: str) -> str:
-    return resources.files("batchq.lua").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    return resources.files("batchq.journal.lua").joinpath(f"{name}.lua").read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ from redis.retry import Retry
 from batchq.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from batchq.links import Host, Link
+    from batchq.settings.links import Host, Link
 
 __all__ = ["guided"]
 

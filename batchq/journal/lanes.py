@@ -6,9 +6,9 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
-from batchq.account import Limits
 from batchq.errors import JournalUnreadable
 from batchq.journal.batches import Batches
+from batchq.journal.lease import Lease
 from batchq.journal.lost import Lost
 from batchq.journal.pauses import Pauses
 from batchq.journal.records import (
@@ -26,8 +26,8 @@ from batchq.journal.replies import (
     parts_of,
     replies_of,
 )
-from batchq.lease import Lease
 from batchq.prompt import Lane
+from batchq.settings.account import Limits
 
 __all__ = ["Lanes"]
 

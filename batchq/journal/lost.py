@@ -13,6 +13,7 @@ from typing import Any
 import redis
 
 from batchq.journal.books import Books
+from batchq.journal.lease import Lease
 from batchq.journal.records import (
     Epoch,
     Search,
@@ -25,7 +26,6 @@ from batchq.journal.replies import (
     replies_of,
 )
 from batchq.journal.scripts import Call
-from batchq.lease import Lease
 from batchq.prompt import Lane, Outcome
 
 __all__ = ["KNOWN_EPOCHS", "Lost"]

@@ -23,8 +23,8 @@ from batchq.errors import BatchqError, BodyLost, ConfigurationError, JournalUnre
 from batchq.journal.books import Books
 from batchq.journal.replies import chunks, milliseconds, to_dict
 from batchq.journal.scripts import Call
+from batchq.journal.storage import PART, Storage, storage_of
 from batchq.prompt import Prompt, split_id
-from batchq.storage import PART, Storage, storage_of
 
 __all__ = ["Outside"]
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Literal, cast
 
+from batchq.common.troubles import REASONS, Trouble, TroubleReason
 from batchq.journal.books import Books
 from batchq.journal.records import AccountPause
 from batchq.journal.replies import count_of, milliseconds, replies_of
 from batchq.prompt import Lane
-from batchq.trouble import REASONS, Trouble, TroubleReason
 
 __all__ = ["Pauses"]
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
+from batchq.common.troubles import BECAUSE, TroubleReason
 from batchq.prompt import Lane, Outcome
-from batchq.trouble import BECAUSE, TroubleReason
 
 __all__ = [
     "KILLS",
+    "TURNAROUNDS",
     "AccountPause",
     "BatchRecord",
     "CallRecord",
@@ -38,6 +39,9 @@ __all__ = [
 
 KILLS = 3
 """How often in a row a task's run, or a step on a batch, may take its worker along."""
+
+TURNAROUNDS = (60, 300, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 57_600, 86_400)
+"""Seconds: the upper ends of the classes in which batches are counted by their turnaround."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import redis
 from redis.exceptions import OutOfMemoryError
 
-from batchq.codec import Codec
 from batchq.errors import JournalUnreadable, KeyMissing
+from batchq.journal.codec import Codec
 from batchq.journal.records import (
     Claim,
     Entry,

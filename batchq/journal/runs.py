@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
+from batchq.common.points import point
+from batchq.journal.lease import Lease
 from batchq.journal.outside import Outside
 from batchq.journal.records import (
     KILLS,
@@ -21,8 +23,6 @@ from batchq.journal.replies import (
     read_claim,
     to_dict,
 )
-from batchq.lease import Lease
-from batchq.points import point
 from batchq.prompt import Lane, Prompt
 
 __all__ = ["Runs"]

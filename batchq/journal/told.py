@@ -10,8 +10,8 @@ from typing import Any
 
 from batchq.events import Event, OtherEvent, from_json, to_json
 from batchq.journal.books import Books
+from batchq.journal.lease import Lease
 from batchq.journal.replies import count_of, milliseconds
-from batchq.lease import Lease
 from batchq.prompt import Lane
 
 __all__ = ["Notified", "Told"]

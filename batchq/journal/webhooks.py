@@ -11,10 +11,11 @@ from typing import Literal, cast
 from batchq.journal.books import Books
 from batchq.journal.records import BatchRecord
 from batchq.journal.replies import milliseconds
-from batchq.lifecycle import WEBHOOKS_COUNT
 
-__all__ = ["Telling", "Webhooks"]
+__all__ = ["WEBHOOKS_COUNT", "Telling", "Webhooks"]
 
+WEBHOOKS_COUNT = timedelta(days=1)
+"""How long a webhook that was right lets its account be polled less."""
 _REMEMBERED = timedelta(hours=73)
 """A provider repeats a webhook for three days. One that somebody else repeats is refused after ten
 minutes by its time alone."""

@@ -10,9 +10,9 @@ from typing import Any
 from celery import current_app, signals
 
 import batchq.task
-from batchq.config import behind
-from batchq.hook import install_hook
-from batchq.seams import active_apps
+from batchq.capture.http import install_hook
+from batchq.common.seams import active_apps
+from batchq.settings.config import behind
 from batchq.testing.asked import Asked
 from batchq.testing.replies import Rules, answerer
 from batchq.testing.rounds import Rounds

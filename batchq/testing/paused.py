@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from celery.result import EagerResult
 
-from batchq.flow.capture import BATCHED, Parked, asked_again_after
+from batchq.capture.delivery import BATCHED, Parked, asked_again_after
+from batchq.capture.run import OnChanged, Run
 from batchq.prompt import Prompt
-from batchq.run import OnChanged, Run
 from batchq.testing.asked import Request, shown
 from batchq.testing.failures import NotYet
 from batchq.testing.known import Known

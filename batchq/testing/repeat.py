@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from batchq.difference import differences
+from batchq.capture.difference import differences
+from batchq.capture.run import Run
 from batchq.prompt import Prompt
-from batchq.run import Run
 from batchq.testing.failures import Failure
 from batchq.testing.inline import current_rounds
 

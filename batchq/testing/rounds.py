@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from batchq.config import settings_without_redis
-from batchq.flow.capture import asked_again_after, refusal
-from batchq.lifecycle import verdict_on_row
+from batchq.capture.delivery import asked_again_after, refusal
+from batchq.capture.run import OnChanged, Run, running
+from batchq.decide.lifecycle import verdict_on_row
 from batchq.prompt import Outcome, Prompt
-from batchq.run import OnChanged, Run, running
+from batchq.settings.config import settings_without_redis
 from batchq.testing.asked import Asked, Request
 from batchq.testing.failures import Endless, Failure
 from batchq.testing.known import Known
@@ -53,7 +53,7 @@ class Rounds:
         on_changed: OnChanged,
         ask_again_on: tuple[type[BaseException], ...] | None,
     ) -> Any:
-        """As `batchq.flow.capture.run_body`, from the first round to the last, and at once."""
+        """As `batchq.capture.delivery.run_body`, from the first round to the last, and at once."""
         begun = self._begin(task)
         if begun is None:
             return body()  # Within its own run the task's body is but a function.

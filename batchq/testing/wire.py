@@ -10,9 +10,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, cast
 
-from batchq.account import BATCH_ENDPOINTS
-from batchq.run import current_run
-from batchq.seams import task_stack
+from batchq.capture.run import current_run
+from batchq.common.seams import task_stack
+from batchq.settings.account import BATCH_ENDPOINTS
 from batchq.testing.asked import Request, shown
 from batchq.testing.failures import Unanswered
 from batchq.testing.replies import Reply

@@ -11,7 +11,7 @@ import pytest
 from openai import OpenAIError
 
 from batchq import errors
-from batchq.hook.twins import as_openai_error
+from batchq.capture.http.twins import as_openai_error
 from tests.capture.bench import Bench
 
 RAISED: list[errors.BatchqError] = [

@@ -9,7 +9,7 @@ from openai import OpenAI
 
 from batchq import status
 from batchq.flow.rescue import rescue
-from batchq.lease import start_keeping, stop_keeping
+from batchq.journal.lease import start_keeping, stop_keeping
 from tests.capture.bench import Bench, ask
 
 client = OpenAI()

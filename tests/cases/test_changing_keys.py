@@ -24,10 +24,10 @@ import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
 from batchq import UnknownAccount
-from batchq.config import settings
 from batchq.errors import ProviderUnauthorized
 from batchq.flow.flush import flush
-from batchq.provider import provider_for
+from batchq.provider.client import provider_for
+from batchq.settings.config import settings
 from tests.capture.bench import Bench, ask, ask_async
 from tests.gateway import Gateway
 from tests.harness import Emulator, Server

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchq.lifecycle import verdict_on_row
+from batchq.decide.lifecycle import verdict_on_row
 from batchq.prompt import Outcome
-from batchq.provider import parse_row
-from batchq.wordings import error_in_words, status_in_words
+from batchq.provider.client import parse_row
+from batchq.provider.wordings import error_in_words, status_in_words
 
 QUOTED = {"error": {"message": "No such tool.", "code": "bad_tool", "param": "tools", "type": "x"}}
 SDK = f"Error code: 400 - {QUOTED!r}"

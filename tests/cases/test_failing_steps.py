@@ -19,7 +19,7 @@ from batchq.flow.flush import flush
 from batchq.flow.mishaps import contained, is_passing, reason_of
 from batchq.flow.rescue import rescue
 from batchq.prompt import Lane
-from batchq.provider import Provider
+from batchq.provider.client import Provider
 from tests.apps.base import make_app
 from tests.harness import Emulator, Server, wait_until
 from tests.journals import LANE, capture, outcomes

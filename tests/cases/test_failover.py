@@ -17,7 +17,7 @@ from celery.result import denied_join_result
 from redis.crc import key_slot
 
 from batchq.journal import journal_of
-from batchq.status import status
+from batchq.overview import status
 from tests.apps import elsewhere
 from tests.harness import Emulator, ReservedPort, Server, Stack, keys_without_end, wait_until
 from tests.journals import DOCUMENTED

@@ -23,10 +23,10 @@ import pytest
 from openai import OpenAI
 
 from batchq import ConfigurationError, NotBatchable
-from batchq.account import read_accounts
-from batchq.config import settings
 from batchq.errors import ProviderUnauthorized, ProviderUnclear
-from batchq.provider import provider_for
+from batchq.provider.client import provider_for
+from batchq.settings.accounts import read_accounts
+from batchq.settings.config import settings
 from tests.capture.bench import Bench, ask
 from tests.certificates import Certificates, make_certificates
 from tests.gateway import Gateway

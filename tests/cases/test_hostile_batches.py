@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import OpenAI
 
-from batchq.lifecycle import after_failed_validation, files_missing
-from batchq.provider import Provider, ProviderBatch, _batch
+from batchq.decide.lifecycle import after_failed_validation, files_missing
+from batchq.provider.client import Provider, ProviderBatch, _batch
 from tests.capture.bench import Bench, ask
 from tests.cases.test_hostile_rows import _VALUES
 

@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import OpenAI
 
+from batchq.decide.lifecycle import verdict_on_row
 from batchq.flow.bill import Bill
 from batchq.journal import BatchRecord
 from batchq.journal.records import error_code
-from batchq.lifecycle import verdict_on_row
-from batchq.prices import PriceTable
+from batchq.money.cost import PriceTable
 from batchq.prompt import Outcome
-from batchq.provider import Provider, parse_row
+from batchq.provider.client import Provider, parse_row
 from tests.capture.bench import Bench, ask
 from tests.journals import LANE
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from batchq.hush import hush_captures
-from batchq.run import Captured
+from batchq.capture.hush import hush_captures
+from batchq.capture.run import Captured
 from tests.capture.bench import Bench, ask, ask_async
 
 client = OpenAI()

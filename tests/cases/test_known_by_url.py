@@ -267,7 +267,7 @@ def test_httpx_over_aiohttp(bench: Bench, url: str) -> None:
 def test_aiohttp_is_hooked_when_a_body_imports_it() -> None:
     """It is large, so a hook does not load it; whoever loads it later is hooked all the same."""
     code = (
-        "import sys; from batchq.hook import install_hook; install_hook()\n"
+        "import sys; from batchq.capture.http import install_hook; install_hook()\n"
         "loaded = [m for m in ('aiohttp', 'websockets') if m in sys.modules]\n"
         "import aiohttp, websockets.sync.client, websockets.asyncio.client as client\n"
         "print(loaded, hasattr(aiohttp.ClientSession._request, '__batchq__'),\n"

@@ -19,9 +19,9 @@ from openai import OpenAI
 import batchq
 from batchq import ConfigurationError, KnownRefusal
 from batchq.commands.batchfile import BatchFile
-from batchq.config import Settings
-from batchq.expiring import expires_at
-from batchq.refusals import REFUSALS, known_refusal
+from batchq.settings.config import Settings
+from batchq.settings.expiring import expires_at
+from batchq.settings.refusals import REFUSALS, known_refusal
 from tests.capture.bench import Bench, user
 
 client = OpenAI()
@@ -263,7 +263,7 @@ def test_a_call_that_is_answered_gets_its_answer(
     task = asking(bench, "a week")
     result = bench.ask(task)
     bench.answer()
-    monkeypatch.setattr("batchq.refusals.WINDOW", timedelta(days=30))
+    monkeypatch.setattr("batchq.settings.refusals.WINDOW", timedelta(days=30))
     bench.deliver()
     assert result.state == "SUCCESS"
 

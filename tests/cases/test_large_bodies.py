@@ -30,13 +30,13 @@ from openai import OpenAI
 from redis.exceptions import OutOfMemoryError
 
 import batchq
-from batchq.account import Limits
+from batchq.capture.delivery import BATCHED
 from batchq.errors import StorageAway
-from batchq.flow.capture import BATCHED
 from batchq.flow.flush import flush
 from batchq.flow.rescue import rescue
 from batchq.journal import BatchRecord, Journal
 from batchq.prompt import Outcome, pack
+from batchq.settings.account import Limits
 from tests.capture.bench import Bench, ask
 from tests.harness import ROOT
 from tests.journals import LANE, capture, chat, claim, message, outcome, prompt

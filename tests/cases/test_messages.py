@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 from openai import OpenAI
 
-from batchq.message import message_of, publish, request_of
+from batchq.celery_side.message import message_of, publish, request_of
 from tests.capture.bench import Bench, ask
 
 client = OpenAI()

@@ -20,7 +20,7 @@ from celery import Celery, Task, shared_task
 from openai import OpenAI
 
 from batchq import batched_llm_task
-from batchq.placement import is_batched
+from batchq.celery_side.placement import is_batched
 from tests.capture.bench import Bench, ask
 from tests.harness import ROOT
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from batchq.provider import _batch
+from batchq.provider.client import _batch
 
 
 def status(word: Any, **more: Any) -> str:

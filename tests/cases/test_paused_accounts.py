@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
-from batchq import operate
+from batchq import control
+from batchq.capture.delivery import BATCHED
+from batchq.common.troubles import Trouble
 from batchq.errors import NotFound
 from batchq.events import AccountGoesOn, AccountPaused
-from batchq.flow.capture import BATCHED
 from batchq.flow.flush import flush
 from batchq.journal import AccountPause
+from batchq.overview import status
 from batchq.prompt import split_id
-from batchq.status import status
-from batchq.trouble import Trouble
 from tests.capture.bench import Bench
 from tests.cases.pauses import (
     MINUTE,
@@ -215,13 +215,13 @@ def test_somebody_lets_it_go_on(slow: Bench) -> None:
     results = asked(slow, 12)
     round_of(slow)
     slow.emulator.lift("no_credit")
-    assert operate.release_account(slow.app, "default")
-    assert not operate.release_account(slow.app, "default")
+    assert control.release_account(slow.app, "default")
+    assert not control.release_account(slow.app, "default")
     round_of(slow)
     assert all_answered(results)
     assert batches(slow) == [12, 12]
     with pytest.raises(NotFound, match="no account 'deflaut'"):
-        operate.release_account(slow.app, "deflaut")
+        control.release_account(slow.app, "deflaut")
 
 
 def test_a_small_batch_that_was_never_sealed_is_no_end(slow: Bench) -> None:

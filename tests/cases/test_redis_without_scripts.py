@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from openai import OpenAI
 
+from batchq.common.points import arm
 from batchq.journal import journal_of
-from batchq.points import arm
 from tests.capture.bench import Bench, ask
 from tests.harness import Server, wait_until
 from tests.journals import LANE, capture_many, outcome

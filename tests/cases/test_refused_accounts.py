@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from batchq.capture.delivery import BATCHED
 from batchq.events import AccountPaused, BatchFailed
-from batchq.flow.capture import BATCHED
 from batchq.flow.flush import flush
 from batchq.flow.poll import poll
 from tests.capture.bench import Bench

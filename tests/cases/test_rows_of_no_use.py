@@ -18,7 +18,7 @@ from openai import OpenAI
 import batchq
 from batchq.flow.fetch import fetch
 from batchq.flow.rescue import rescue
-from batchq.provider import Provider
+from batchq.provider.client import Provider
 from tests.capture.bench import Bench, ask
 from tests.cases.test_hostile_rows import with_body, with_response
 

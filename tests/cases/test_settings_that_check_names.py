@@ -14,8 +14,9 @@ from celery.app.task import Task
 
 from batchq import batched_llm_task
 from batchq.commands.check import _at_rest
-from batchq.commands.checkup import Check, examine
-from batchq.config import settings
+from batchq.commands.checkup import examine
+from batchq.commands.seen import Check
+from batchq.settings.config import settings
 from tests.apps.base import alone, make_app
 
 

@@ -20,8 +20,9 @@ import openai
 import pytest
 from openai import OpenAI
 
-from batchq import NotBatchable, sdk_errors
-from batchq.sdk_errors import keep_sdk_errors
+from batchq import NotBatchable
+from batchq.celery_side import sdk_errors
+from batchq.celery_side.sdk_errors import keep_sdk_errors
 from tests.capture.bench import MODEL, Bench, ask, user
 from tests.harness import ROOT
 

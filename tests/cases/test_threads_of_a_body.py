@@ -21,7 +21,7 @@ from openai import OpenAI
 
 import batchq
 from batchq import RunEnded, ThreadWithoutRun
-from batchq.threads import carry_runs
+from batchq.capture.threads import carry_runs
 from tests.capture.bench import Bench, ask
 
 client = OpenAI()

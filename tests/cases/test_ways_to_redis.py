@@ -17,9 +17,9 @@ import pytest
 import redis
 from redis.credentials import UsernamePasswordCredentialProvider
 
-from batchq.config import settings
 from batchq.errors import ConfigurationError
 from batchq.journal import Journal, journal_of
+from batchq.settings.config import settings
 from tests.apps.base import make_app
 from tests.certificates import Certificates, make_certificates
 from tests.commands import Commands

@@ -20,8 +20,8 @@ from openai import OpenAI
 from pydantic import BaseModel, ValidationError
 
 from batchq import NotBatchable, errors
-from batchq.causes import bad_answer_in, causes
-from batchq.flow.capture import BATCHED
+from batchq.capture.causes import bad_answer_in, causes
+from batchq.capture.delivery import BATCHED
 from tests.capture.bench import MODEL, Bench, ask, user
 
 client = OpenAI(max_retries=0)

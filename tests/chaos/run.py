@@ -256,7 +256,7 @@ class Chaos:
             logger.info("%s", error)
 
     def _is_quiet(self) -> bool:
-        from batchq.status import status
+        from batchq.overview import status
 
         now = status(self.app)
         ours = now.waiting or now.batches or now.tasks_waiting or now.tasks_resuming

@@ -17,7 +17,7 @@ from celery import chord, signals
 from openai import OpenAI
 
 from batchq import batched_llm_task
-from batchq.points import point
+from batchq.common.points import point
 from tests.apps.base import make_app
 from tests.harness import wait_until
 

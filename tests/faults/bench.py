@@ -20,7 +20,7 @@ import redis
 from openai import OpenAI
 
 from batchq import journal as journals
-from batchq.status import status
+from batchq.overview import status
 from tests import harness
 from tests.faults import app as faults
 from tests.faults.catalogue import Case, ProviderCase, Verdict

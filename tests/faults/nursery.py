@@ -146,7 +146,7 @@ def _say(word: str) -> None:
 
 def _live(order: dict[str, Any]) -> None:
     """Be the child, to its end."""
-    from batchq import points
+    from batchq.common import points
     from tests.faults import app as faults
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

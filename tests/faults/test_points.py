@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from batchq.points import point
+from batchq.common.points import point
 from tests.faults.catalogue import BACK, CELERY, POINTS, STORIES, every_case
 from tests.harness import ROOT, wait_until
 
@@ -36,7 +36,7 @@ def test_a_point_that_is_not_armed_costs_nothing() -> None:
 
 
 ASK = """
-from batchq.points import point
+from batchq.common.points import point
 for _ in range(3):
     point("other.call")
     point("some.call")
@@ -93,7 +93,7 @@ def test_wait_until_the_proof_is_taken_away(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["some.call", "some.call:x:kill:/tmp/y"])
 def test_an_order_that_cannot_be_read_is_said_at_the_start(text: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import batchq.points"],
+        [sys.executable, "-c", "import batchq.common.points"],
         env=os.environ | {"BATCHQ_CRASH_AT": text},
         capture_output=True,
         text=True,

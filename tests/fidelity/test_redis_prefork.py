@@ -10,8 +10,8 @@ import pytest
 from billiard.exceptions import TimeLimitExceeded
 from celery import chain, chord
 
+from batchq.celery_side.message import publish
 from batchq.journal import journal_of
-from batchq.message import publish
 from tests.fidelity.environments import REDIS
 from tests.fidelity.matrix import Matrix
 from tests.fidelity.same import test_it_is_as_without_batchq

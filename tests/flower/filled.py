@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from batchq.account import Limits
-from batchq.config import settings
 from batchq.errors import WorkersKilled
 from batchq.flow.bill import Bill
 from batchq.flow.flush import flush
 from batchq.journal import BatchRecord, Journal
-from batchq.prices import table_of
+from batchq.money.cost import table_of
 from batchq.prompt import Lane, Outcome
-from batchq.provider import Row
+from batchq.provider.client import Row
+from batchq.settings.account import Limits
+from batchq.settings.config import settings
 from tests.harness import Stack
 from tests.journals import LANE, chat, claim, message, prompt
 from tests.test_flow import EMBEDDINGS, Steps

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchq.flow.bill import TURNAROUNDS
 from batchq.flower.charts import (
     MEDIUM,
     NARROW,
@@ -32,7 +31,7 @@ from batchq.flower.charts import (
 )
 from batchq.flower.trends import PASTS, Figure, Past, money, over_time, turnarounds
 from batchq.flower.words import moment, pretty, short, size, span, things
-from batchq.journal import Sample, Sums
+from batchq.journal import TURNAROUNDS, Sample, Sums
 from batchq.prompt import Lane
 from tests.journals import LANE
 

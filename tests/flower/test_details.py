@@ -12,9 +12,9 @@ import httpx
 import pytest
 from celery.states import REVOKED
 
-from batchq.account import Limits
 from batchq.journal import Journal
 from batchq.prompt import Lane
+from batchq.settings.account import Limits
 from tests.flower.browser import NARROW, WIDE, Browser, chromium
 from tests.flower.filled import Filled, ask, fill, steps_of, write_past
 from tests.flower.site import Site

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from batchq.dead import dead
 from batchq.errors import NotFound
 from batchq.flower.one_task import MOST, PAGE, CallOnPage, TaskPage, Text, read_task
 from batchq.journal import Entry, Journal, journal_of
+from batchq.overview import dead
 from batchq.prompt import Outcome
 from tests.apps.base import make_app
 from tests.flower.filled import ask, kill, settle

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from batchq.config import Settings
-from batchq.dead import Dead
 from batchq.flower import show
 from batchq.flower.alerts import alerts
 from batchq.flower.overview import (
@@ -25,10 +23,11 @@ from batchq.flower.overview import (
     state_of,
     turnarounds_of,
 )
-from batchq.health import Finding
 from batchq.journal import BatchRecord, LaneRecord, Sums
+from batchq.observe.health import Finding
+from batchq.overview import Dead, Status
 from batchq.prompt import Lane
-from batchq.status import Status
+from batchq.settings.config import Settings
 
 CHAT = Lane(account="default", endpoint="/v1/chat/completions", model="luna")
 OTHER = Lane(account="research", endpoint="/v1/responses", model="sol", label="nightly")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchq import operate
+from batchq import control
 from batchq.journal import journal_of
 from tests.flower.browser import Browser, chromium
 from tests.flower.site import Site
@@ -49,7 +49,7 @@ def shown(browser: Browser, site: Site, sent: dict[str, str], *, state: str = ""
 def test_a_task_is_batched_while_it_waits_and_never_after(stack: Stack, browser: Browser) -> None:
     """One is answered, one fails by its answer, one is revoked while it waits, on its page."""
     app = stack.app("tests.apps.flower")
-    operate.hold(app, LANE)
+    control.hold(app, LANE)
     site = Site(stack)
     stack.worker("tests.apps.flower")
     say = app.tasks["say"]
@@ -76,7 +76,7 @@ def test_a_task_is_batched_while_it_waits_and_never_after(stack: Stack, browser:
     browser.until(lambda: browser.text("#task-state") == "REVOKED", "its prompts have a page")
 
     stack.emulator.fault("line_error", containing="bad", status=400)
-    operate.release(app, LANE)
+    control.release(app, LANE)
     wait_until(lambda: good.ready() and bad.ready(), description="both have ended")
     after = {good.id: "SUCCESS", bad.id: "FAILURE", unwanted.id: "REVOKED"}
     shown(browser, site, after)

@@ -1,0 +1,1 @@
+"""What prompts cost: tariffs, usage, cost."""

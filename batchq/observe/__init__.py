@@ -1,0 +1,1 @@
+"""Who looks: events and signals, traces, readings, the health of a Redis."""
