@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from batchq.common.own_errors import is_ours
 from batchq.journal import TURNAROUNDS
+from batchq.observe.own_errors import tell_own_error
 from batchq.observe.reading import METRICS, Sheet, Shown, about, measure, read
 
 if TYPE_CHECKING:
@@ -149,6 +151,8 @@ class _Reader:
             sheet = measure(read(self._app), self._shown)
         except Exception as error:  # noqa: BLE001 whatever it is, a scrape is answered
             why = type(error).__name__
+            if is_ours(error):
+                tell_own_error(self._app, "a reading for metrics", error)
         ended = time.monotonic()
         return _Found(sheet=sheet, why=why, ended=ended, took=ended - began)
 

@@ -17,6 +17,7 @@ from batchq.journal import (
     Journal,
     LaneRecord,
     LongRun,
+    OwnError,
     journal_of,
 )
 from batchq.observe.health import Finding, examine
@@ -34,6 +35,7 @@ class Status:
     have all of theirs and are on their way. ``overdue`` have waited longer than the settings allow
     for (docs/lifecycle.md, "How long a question waits"). ``dead`` counts what `dead` lists.
     ``paused`` says of which accounts nothing is sent just now, and why.
+    ``own_errors`` are errors in Batchq itself that were met in the last week.
     ``long_runs`` are bodies that have run for longer than ``batchq_long_run``; ``rounds`` says in
     how many rounds tasks have asked at the most, by name, of those with more than one.
     ``beat_seen`` is how long ago beat sent its last tick (None: never); ``stands_in`` is the worker
@@ -49,6 +51,7 @@ class Status:
     overdue: int
     dead: int
     paused: tuple[AccountPause, ...] = ()
+    own_errors: tuple[OwnError, ...] = ()
     long_runs: tuple[LongRun, ...] = ()
     rounds: Mapping[str, int] = field(default_factory=dict[str, int])
     beat_seen: timedelta | None
@@ -77,6 +80,7 @@ def status(app: Any) -> Status:
         tasks_resuming=journal.resuming.count(),
         overdue=journal.waiting.overdue(longest_wait(settings(app))),
         dead=len(journal.tasks.dead()) + sum(batch.dead_at > 0 for batch in batches),
+        own_errors=tuple(journal.own_errors.all()),
         paused=tuple(journal.pauses.among(_accounts(app, lanes)).values()),
         long_runs=tuple(journal.runs.long(longer_than=settings(app).long_run)),
         rounds=journal.runs.most_rounds(),

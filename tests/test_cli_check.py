@@ -81,6 +81,7 @@ FAULTS = {
     ("budget", "warning", "100 % of today's budget"),
     ("tasks", "warning", "2 tasks waited for longer"),
     ("tasks", "warning", "dead are 1"),
+    ("batchq", "warning", "Batchq itself has failed with TypeError at elsewhere, 1 time, last"),
 }
 
 
@@ -95,6 +96,7 @@ def make_it_worse(steps: Steps, tasks: list[Asked], gone: Lane) -> None:
     minutes = journal.clock.now() // 60_000 - 60
     client.hset(f"{{batchq}}:minutes:{minutes // 60}", str(minutes % 60), "0 0 0")
     journal.tallies.take_sample(waiting=1_000_000_000, batched=0)
+    journal.own_errors.note(TypeError())
     today = datetime.fromtimestamp(journal.clock.now() / 1000, tz=UTC).date()
     client.hset(f"{{batchq}}:day:{today}", "cost", "1000000")
 
@@ -139,6 +141,7 @@ def test_a_set_up_that_is_well_is_let_through(stack: Stack) -> None:
     assert {one["about"] for one in told["checks"] if one["level"] == "ok"} == {
         *("redis", "memory", "schedule", "beat", "workers", "provider", "results"),
         *("broker", "celery", "live", "times", "storage", "secrets", "lanes", "budget", "tasks"),
+        "batchq",
     }
     # It is told to take nothing from there any more, as one that was started with --queues.
     stack.app("tests.apps.installed").control.cancel_consumer("batchq", reply=True)

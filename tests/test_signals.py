@@ -597,7 +597,7 @@ def test_a_redis_that_is_away_stops_nothing(
 ) -> None:
     # Its client would try for 20 s; see _connect.
     monkeypatch.setattr("batchq.journal.connected._journals", {})
-    monkeypatch.setattr("batchq.journal.Retry", lambda _, retries: None)  # noqa: ARG005 its own
+    monkeypatch.setattr("batchq.journal.connected.Retry", lambda _, retries: None)  # noqa: ARG005 its own
     event = TasksRescued(at=datetime.now(UTC), tasks=1)
     dead = PromptDead(at=event.at, task_id="t", name="n", kills=3)
     assert steps.journal.clock.now()

@@ -52,7 +52,8 @@ def _was_seen(seen: Seen, about: str) -> bool:
         "workers": seen.consumers,
         "provider": seen.providers,
         **dict.fromkeys(
-            ("redis", "memory", "storage", "beat", "lanes", "budget", "tasks"), seen.status
+            ("redis", "memory", "storage", "beat", "lanes", "budget", "tasks", "batchq"),
+            seen.status,
         ),
     }
     return needed.get(about, seen) is not None
@@ -490,6 +491,13 @@ def _tasks(seen: Seen) -> Iterator[Told]:
         yield "warning", what, "`dead` says why, `retry` tries them again"
 
 
+def _own_errors(seen: Seen) -> Iterator[Told]:
+    for one in seen.status.own_errors if seen.status is not None else ():
+        at = datetime.fromtimestamp(one.last / 1000, tz=UTC).isoformat(" ", "seconds")
+        what = f"Batchq itself has failed with {one.what}, {many(one.times, 'time')}, last at {at}"
+        yield "warning", what, "report it, with the frames in the log; all else goes on"
+
+
 _RULES: tuple[tuple[str, str, Callable[[Seen], Iterator[Told]]], ...] = (
     ("redis", "Redis is fit to keep the journal", _redis),
     ("memory", "Redis has room for another day at today's pace", _memory),
@@ -507,4 +515,5 @@ _RULES: tuple[tuple[str, str, Callable[[Seen], Iterator[Told]]], ...] = (
     ("lanes", "every lane has its account", _lanes),
     ("budget", "today stays within the budget, or has none", _budget),
     ("tasks", "no task is overdue, and nothing is dead", _tasks),
+    ("batchq", "Batchq has met no error of its own", _own_errors),
 )

@@ -99,7 +99,7 @@ def _look_through(app: Celery[Any], account: str, epoch: Epoch, of: str) -> bool
             provider = provider_for(config, account)
             for batch in provider.batches(since=_back(journal, config.batch_deadline)):
                 if _is_ours(journal, config, epoch, batch):
-                    with apart(f"batch {batch.batch_key}", raising=_NOT_THE_BATCH_S):
+                    with apart(app, f"batch {batch.batch_key}", raising=_NOT_THE_BATCH_S):
                         _compare(app, account, provider, batch)
         except (ProviderThrottled, ProviderUnauthorized) as error:
             return _not_yet(account, error)
@@ -218,7 +218,9 @@ def _asked(rows: Iterable[bytes]) -> Iterator[Asked]:
         try:
             line = json.loads(row)
             endpoint, body = line["url"], line["body"]
-            yield line["custom_id"], fingerprint(endpoint, body), endpoint, body["model"]
+            found = line["custom_id"], fingerprint(endpoint, body), endpoint, body["model"]
+            if all(isinstance(part, str) for part in found):
+                yield found
         except (ValueError, LookupError, TypeError, RecursionError):
             continue
 

@@ -74,7 +74,7 @@ def flush(app: Celery[Any], batch_id: str | None = None, *, everything: bool = F
         known, paused = lane.lane.account in looked, lane.account_pause
         # What late answers have emptied leaves the list of lanes when it is sealed.
         if known and (not lane.prompts or is_due(lane, config) or _may_try(lane, config)):
-            with apart(f"the lane {lane.lane.name}", lane=lane.lane.name):
+            with apart(app, f"the lane {lane.lane.name}", lane=lane.lane.name):
                 for sealed in _seal(app, lane.lane, epoch, paused):
                     wake(app, Next("flush", (sealed,)))
 

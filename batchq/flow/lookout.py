@@ -44,7 +44,7 @@ def _notify(app: Celery[Any]) -> None:
 def _look_at_lanes(app: Celery[Any]) -> None:
     journal = journal_of(app)
     for lane in journal.lanes.all():
-        with apart(f"the lane {lane.lane.name}", lane=lane.lane.name):
+        with apart(app, f"the lane {lane.lane.name}", lane=lane.lane.name):
             due = ought_to_go(lane, settings(app))
             if due and is_stuck(journal.lanes.at_head(lane.lane), settings(app)):
                 _tell_stuck(app, journal, lane)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import redis
 from kombu.exceptions import OperationalError
 
+from batchq.common.own_errors import is_ours, place_of
 from batchq.errors import BatchqError, ConfigurationError, KeyMissing, ProviderError
 from batchq.journal import is_rubbish
 
@@ -47,7 +48,11 @@ def is_passing(error: Exception) -> bool:
 
 
 def reason_of(error: Exception) -> str:
-    """The type of an error and its words, in one line that may be written anywhere."""
+    """The type of an error and its words, in one line that may be written anywhere. Of an error of
+    our own its place instead: its words may repeat a prompt.
+    """
+    if is_ours(error):
+        return f"{type(error).__name__} at {place_of(error)}"
     words = " ".join(str(error).split()).encode(errors="replace").decode()
     kind = type(error).__name__
     return f"{kind}: {words}"[:_LONGEST] if words else kind

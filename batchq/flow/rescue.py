@@ -48,28 +48,28 @@ def rescue(app: Celery[Any]) -> None:
     """Wake every step that is late, and send every task on that has its answers and no run."""
     journal = journal_of(app)
     report(app)
-    with apart("the batches at the providers"):
+    with apart(app, "the batches at the providers"):
         look_for_lost(app)
-    with apart("the list of open batches"):
+    with apart(app, "the list of open batches"):
         for record in journal.batches.open(overdue=settings(app).tick / 2):
-            with apart(f"batch {record.id}", batch=record.id, lane=record.lane.name):
+            with apart(app, f"batch {record.id}", batch=record.id, lane=record.lane.name):
                 _wake(app, journal, record)
-    with apart("the list of waiting tasks"):
+    with apart(app, "the list of waiting tasks"):
         journal.waiting.forget_expired()
         for task_id in journal.waiting.nearly_forgotten():
-            with apart(f"task {task_id}", task_id=task_id):
+            with apart(app, f"task {task_id}", task_id=task_id):
                 _end_the_wait(app, journal, task_id)
-    with apart("the list of running bodies"):
+    with apart(app, "the list of running bodies"):
         _tell_long_runs(app, journal)
-    with apart("the storage of large bodies"):
+    with apart(app, "the storage of large bodies"):
         _sweep_storage(journal)
-    with apart("the results of waiting tasks"):
+    with apart(app, "the results of waiting tasks"):
         keep_alive(app)
-    with apart("the sample of this minute"):
+    with apart(app, "the sample of this minute"):
         batched = sum(record.lines for record in journal.batches.open())
         waiting = sum(lane.prompts for lane in journal.lanes.all())
         journal.tallies.take_sample(waiting=waiting, batched=batched)
-    with apart("the list of resuming tasks"):
+    with apart(app, "the list of resuming tasks"):
         stuck = journal.resuming.stuck(unclaimed_for=_UNCLAIMED, overtaken_for=_LOST)
         lost = set(_lost(app, journal)).difference(stuck)
         for task_ids in chunks(_not_final(app, journal, [*stuck, *sorted(lost)])):
@@ -110,7 +110,7 @@ def _lost(app: Celery[Any], journal: Journal) -> list[str]:
     """
     queues: dict[str, list[str]] = {}
     for task_id in journal.resuming.unclaimed(longer_than=_LOST, at_most=_LOOKED_AT):
-        with apart(f"the message of task {task_id}", task_id=task_id):
+        with apart(app, f"the message of task {task_id}", task_id=task_id):
             (message,) = journal.tasks.messages([task_id])
             queue = queue_of(message) if message is not None else None
             if queue is not None:
@@ -210,7 +210,7 @@ def _not_final(app: Celery[Any], journal: Journal, task_ids: list[str]) -> list[
     for task_id in task_ids:
         if task_id in revoked:
             continue
-        with apart(f"task {task_id}", task_id=task_id):
+        with apart(app, f"task {task_id}", task_id=task_id):
             state = _state(app, task_id)
             if state not in READY_STATES:
                 going_on.append(task_id)

@@ -54,7 +54,7 @@ def answer(
 def resume(app: Celery[Any], task_ids: Sequence[str]) -> None:
     """Deliver tasks again, with the message they came with."""
     journal = journal_of(app)
-    messages = _messages(journal, task_ids)
+    messages = _messages(app, journal, task_ids)
     journal.resuming.let_go(task_id for task_id, message in messages.items() if message is None)
     known = {task_id: message for task_id, message in messages.items() if message is not None}
     if known:
@@ -92,7 +92,9 @@ def _count(app: Celery[Any], journal: Journal, task_id: str, error: Exception) -
     )
 
 
-def _messages(journal: Journal, task_ids: Sequence[str]) -> dict[str, bytes | None]:
+def _messages(
+    app: Celery[Any], journal: Journal, task_ids: Sequence[str]
+) -> dict[str, bytes | None]:
     """The messages of these tasks, without those that cannot be read: they are tried later."""
     try:
         return dict(zip(task_ids, journal.tasks.messages(task_ids), strict=True))
@@ -101,7 +103,7 @@ def _messages(journal: Journal, task_ids: Sequence[str]) -> dict[str, bytes | No
             raise
     found: dict[str, bytes | None] = {}
     for task_id in task_ids:
-        with apart(f"the message of task {task_id}", task_id=task_id):
+        with apart(app, f"the message of task {task_id}", task_id=task_id):
             journal.resuming.postpone([task_id])
             found[task_id] = journal.tasks.messages([task_id])[0]
     return found

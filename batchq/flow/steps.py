@@ -6,22 +6,22 @@ from __future__ import annotations
 
 import logging
 import math
-import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import redis
 from celery.exceptions import SoftTimeLimitExceeded
 
+from batchq.common.own_errors import is_ours
 from batchq.common.points import point
 from batchq.common.seams import delays_whole_seconds
 from batchq.errors import BatchqError
 from batchq.flow.mishaps import StepFailed, is_passing, reason_of
 from batchq.journal import KILLS, is_full, journal_of
 from batchq.observe.emit import tell_set_aside
+from batchq.observe.own_errors import tell_own_error
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -84,6 +84,8 @@ def batch_lease(app: Celery[Any], batch_id: str) -> Generator[Lease | None]:
 
 def _count_failure(app: Celery[Any], batch_id: str, lease: Lease, error: Exception) -> None:
     """A step on a batch has raised what it would raise again."""
+    if is_ours(error):
+        tell_own_error(app, f"a step on batch {batch_id}", error, batch=batch_id)
     reason = f"{KILLS} steps on it failed, the last one with {reason_of(error)}"
     word, times = journal_of(app).batches.set_aside(
         batch_id, lease, reason, code="step_failed", after=KILLS
@@ -91,7 +93,7 @@ def _count_failure(app: Celery[Any], batch_id: str, lease: Lease, error: Excepti
     logger.error(
         "a step on batch %s failed, %s (%s)",
         *(batch_id, _AFTER_A_FAILURE[word], reason_of(error)),
-        exc_info=error if times <= 1 else None,
+        exc_info=error if times <= 1 and not is_ours(error) else None,
         extra={"action": "set-aside", "batch": batch_id},
     )
     if word == "DEAD":
@@ -105,15 +107,13 @@ _AFTER_A_FAILURE = {
 }
 
 
-_RUBBISH = (
-    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError),
-    *(zlib.error, BatchqError, redis.ResponseError),
-)
 _ENDS_THE_STEP = (SoftTimeLimitExceeded, MemoryError)
 
 
 @contextmanager
-def apart(what: str, *, raising: tuple[type[Exception], ...] = (), **ids: str) -> Generator[None]:
+def apart(
+    app: Celery[Any], what: str, *, raising: tuple[type[Exception], ...] = (), **ids: str
+) -> Generator[None]:
     """One item of many: whatever is wrong with it is logged, and the others go on.
 
     So it is where Redis has no memory for it. A Redis or a broker that is away concerns all of
@@ -124,15 +124,16 @@ def apart(what: str, *, raising: tuple[type[Exception], ...] = (), **ids: str) -
     except StepFailed:
         return  # It is in the log.
     except Exception as error:
-        known = isinstance(error, _RUBBISH)
-        ours = isinstance(error, BatchqError) or is_full(error)
-        if isinstance(error, (*_ENDS_THE_STEP, *raising)) or (is_passing(error) and not ours):
+        its_own = isinstance(error, BatchqError) or is_full(error)
+        if isinstance(error, (*_ENDS_THE_STEP, *raising)) or (is_passing(error) and not its_own):
             raise
-        # The class of an error only, unless it is ours: words may repeat what was found there.
+        if is_ours(error):
+            tell_own_error(app, what, error, **ids)
+            return
+        # The class of an error only, unless it is Batchq's: words may repeat what was found there.
         words = f": {error}" if isinstance(error, BatchqError) else ""
         logger.error(  # noqa: TRY400 likewise
             "%s is left out (%s%s)",
             *(what, type(error).__name__, words),
-            exc_info=None if known else error,
             extra={"action": "leave-out", **ids},
         )

@@ -27,7 +27,7 @@ def alerts(snapshot: Snapshot, *, tick: timedelta) -> list[Alert]:
     """The worst first."""
     found = [
         *(*_dead(snapshot), *_beat(snapshot, tick), *_overdue(snapshot)),
-        *(*_paused(snapshot), *_long(snapshot), *_redis(snapshot)),
+        *(*_paused(snapshot), *_long(snapshot), *_redis(snapshot), *_own(snapshot)),
     ]
     return sorted(found, key=lambda alert: ("danger", "warning", "info").index(alert.level))
 
@@ -86,3 +86,11 @@ def _redis(snapshot: Snapshot) -> Iterator[Alert]:
     }
     for finding in snapshot.status.findings:
         yield Alert(level=levels[finding.level], words=f"Redis: {finding}.")
+
+
+def _own(snapshot: Snapshot) -> Iterator[Alert]:
+    for one in snapshot.status.own_errors:
+        words = (
+            f"Batchq itself has failed: {one.what} (times: {one.times:,}). The log has its frames."
+        )
+        yield Alert(level="warning", words=words, at=one.last)

@@ -11,6 +11,7 @@ from batchq.journal.chords import Chords
 from batchq.journal.events import EventLog
 from batchq.journal.lanes import Lanes
 from batchq.journal.lines import Lines
+from batchq.journal.own_errors import OwnErrors
 from batchq.journal.pauses import Pauses
 from batchq.journal.resuming import Resuming
 from batchq.journal.revocations import Revocations
@@ -48,4 +49,5 @@ class Journal:
         self.events = EventLog(store)
         self.beat = Beat(store)
         self.webhooks = Webhooks(store)
+        self.own_errors = OwnErrors(store)
         self.views = Views(store, self.bodies)

@@ -24,6 +24,7 @@ __all__ = [
     "LaneRecord",
     "LongRun",
     "OnItsWay",
+    "OwnError",
     "PromptRecord",
     "Receipt",
     "Revocation",
@@ -286,6 +287,17 @@ class BatchRecord:
             if name in fields and name not in {"id", "lane"}:
                 known[name] = int(fields[name]) if kind == "int" else fields[name]
         return cls(id=batch_id, lane=Lane.from_name(fields["lane"]), **known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnError:
+    """An error in Batchq itself: its class and the place in the code, how often it was met, and
+    when last (milliseconds of Redis's clock).
+    """
+
+    what: str
+    times: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from celery.exceptions import SoftTimeLimitExceeded
 
+from batchq.common.own_errors import is_ours
 from batchq.decide.lifecycle import (
     why_failed,
 )
@@ -36,6 +37,7 @@ from batchq.events import (
     TasksRescued,
 )
 from batchq.journal import KILLS, BatchRecord, journal_of
+from batchq.observe.own_errors import tell_own_error
 from batchq.settings.config import behind, settings
 from batchq.signals import SIGNALS
 
@@ -98,6 +100,10 @@ def stops_nothing(told: Callable[P, None]) -> Callable[P, None]:
         except (SoftTimeLimitExceeded, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 whatever it is, the step has been taken
+            if is_ours(error):
+                app: Any = args[0]
+                tell_own_error(app, f"what happened ({told.__name__})", error)
+                return
             # The class only: its words may repeat what was found in Redis.
             logger.warning(
                 "something that happened is not told (%s, %s)",

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from batchq.decide.lifecycle import NO_LIMIT, late_by, longest_wait, tokens_allowed
-from batchq.journal import TURNAROUNDS, BatchRecord, LaneRecord, Sums, hurried, journal_of
+from batchq.journal import TURNAROUNDS, BatchRecord, LaneRecord, OwnError, Sums, hurried, journal_of
 from batchq.prompt import Lane
 from batchq.provider.client import STATUSES
 from batchq.settings.config import Settings, settings
@@ -66,6 +66,7 @@ METRICS: Mapping[str, Metric] = {
         _counter(
             "rescued", "What rescue did: steps woken, tasks sent again, batches given up", "what"
         ),
+        _counter("own_errors", "Errors in Batchq itself, of the last week", "what"),
         # Of a lane, now
         _gauge("prompts", "Prompts that wait in the lane, or are in open batches", "state", *_LANE),
         _gauge("tokens", "Input tokens of these prompts, as estimated", "state", *_LANE),
@@ -119,6 +120,9 @@ _RESCUED = ("flush", "poll", "fetch", "tasks", "given_up")
 _SUMMED = "attempts failed asked_again input_tokens output_tokens"
 _OTHER = "other"
 
+_MOST_OWN_ERRORS = 20
+"""More places than that fail together only where all of it is broken."""
+
 _HURRY = timedelta(seconds=2)
 """How long one reply of Redis is waited for."""
 
@@ -155,6 +159,7 @@ class Reading:
     beat: timedelta | None
     stands_in: bool
     paused: frozenset[str] = frozenset()
+    own_errors: tuple[OwnError, ...] = ()
 
     @property
     def known(self) -> list[Lane]:
@@ -205,6 +210,7 @@ def read(app: Any) -> Reading:
         overdue=journal.waiting.overdue(longest_wait(config)),
         long_runs=len(journal.runs.long(longer_than=config.long_run)),
         dead=len(journal.tasks.dead()),
+        own_errors=tuple(journal.own_errors.all()),
         paused=frozenset(journal.pauses.among(config.accounts)),
         stands_in=journal.beat.stands_in() is not None,
         at=journal.clock.now(),
@@ -335,6 +341,8 @@ def _of_all(sheet: Sheet, reading: Reading) -> None:
     sheet.add("captured", counters.get("captured", 0))
     sheet.add("outcomes", counters.get("answered", 0))
     sheet.add("extra_batches", counters.get("extra_batches", 0))
+    for one in reading.own_errors[:_MOST_OWN_ERRORS]:
+        sheet.add("own_errors", one.times, one.what)
     for what in _RESCUED:
         sheet.add("rescued", counters.get(f"rescued:{what}", 0), what)
 

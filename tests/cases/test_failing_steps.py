@@ -6,6 +6,7 @@ It was raised at each try, for ever: a traceback every few seconds, and tasks th
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -84,11 +85,11 @@ def test_a_step_that_fails_three_times_is_set_aside(
         steps.until(lambda: len(steps.journal.batches.open()) == 1, "the other batch is over")
         (one,) = steps.until(lambda: batchq.dead(steps.app), "it is set aside")
     assert times() == 3
-    assert one.reason == (
-        "set aside: 3 steps on it failed, the last one with RuntimeError: half of it is missing"
+    assert re.fullmatch(
+        r"set aside: 3 steps on it failed, the last one with RuntimeError at flow/\w+\.py:\d+",
+        one.reason,
     )
     assert batchq.status(steps.app).dead == 1
-    assert len([each for each in caplog.records if each.exc_info]) == 1, "one traceback"
     assert "is set aside until somebody retries it" in caplog.text
     steps.step()
     assert times() == 3, "it is left alone"
@@ -148,7 +149,7 @@ def test_a_batch_that_cannot_be_adopted_stops_no_other(
     asked = capture(steps.journal, lane=OTHER)
     flush(steps.app, everything=True)
     steps.until(lambda: outcomes(steps.journal, asked) != [None], "it has its outcome")
-    assert f"batch {lost} is left out (TypeError)" in caplog.text
+    assert f"batch {lost}" not in caplog.text, "it has no line that can be read"
 
 
 def test_what_dies_and_what_fails_counts_together(
@@ -216,7 +217,8 @@ def test_whose_fault_it_is(error: Exception, *, passes: bool) -> None:
 
 
 def test_a_reason_is_one_short_line() -> None:
-    assert reason_of(KeyError("a\nb\x00")) == "KeyError: 'a\\nb\\x00'"
+    assert reason_of(OSError("a\nb\x00")) == "OSError: a b\x00"
+    assert reason_of(KeyError("what a prompt says")) == "KeyError at elsewhere"
     assert reason_of(ValueError("half of \ud83d")) == "ValueError: half of ?"
     assert reason_of(ValueError()) == "ValueError"
     assert len(reason_of(ValueError("x" * 10_000))) == 200

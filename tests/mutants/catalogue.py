@@ -480,7 +480,7 @@ _MESSAGES = [
     ),
     Mutant(
         "a restart of Redis fails what runs",
-        "batchq/journal/__init__.py",
+        "batchq/journal/connected.py",
         "retries=20",
         "retries=0",
         (f"{LOST}::test_a_restart_of_redis_is_waited_for",),
