@@ -541,6 +541,7 @@ def test_the_page_names_every_metric_with_its_labels(steps: Steps) -> None:
     metrics = {one.name: (one.kind, list(one.labels)) for one in METRICS.values()}
     assert told == metrics
 
+    steps.journal.own_errors.note(TypeError())
     capture_many(steps.journal, 2, tokens=40)
     steps.emulator.fault("token_limit_exceeded", limit=50)
     flush(steps.app, everything=True)
