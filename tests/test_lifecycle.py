@@ -32,7 +32,7 @@ from batchq.decide.lifecycle import (
 )
 from batchq.journal import LaneRecord
 from batchq.prompt import Lane
-from batchq.provider.client import BatchErrorLine, ProviderBatch, Row
+from batchq.provider.descriptions import BatchErrorLine, ProviderBatch, Row
 from batchq.settings.config import Settings, settings
 
 LANE = Lane(account="default", endpoint="/v1/chat/completions", model="gpt-5.6-luna")

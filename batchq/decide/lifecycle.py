@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from batchq.events import Reason, StuckReason
     from batchq.journal import AccountPause, BatchRecord, LaneRecord, Search, Sums
     from batchq.prompt import Lane
-    from batchq.provider.client import BatchErrorLine, ProviderBatch, Row
+    from batchq.provider.descriptions import BatchErrorLine, ProviderBatch, Row
     from batchq.settings.account import Limits
     from batchq.settings.config import Settings
 

@@ -31,7 +31,8 @@ from batchq.flow.steps import Next, apart, wake
 from batchq.journal import Epoch, Journal, Search, chunks, journal_of
 from batchq.observe import emit
 from batchq.prompt import Lane, Prompt, fingerprint
-from batchq.provider.client import Provider, ProviderBatch, provider_for
+from batchq.provider.client import Provider, provider_for
+from batchq.provider.descriptions import ProviderBatch
 from batchq.settings.config import settings
 
 if TYPE_CHECKING:

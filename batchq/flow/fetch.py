@@ -40,14 +40,9 @@ from batchq.money.cost import table_of
 from batchq.observe import emit
 from batchq.observe.tracing import step_failed, traced_step
 from batchq.prompt import Outcome
-from batchq.provider.client import (
-    BatchErrorLine,
-    Provider,
-    ProviderBatch,
-    Row,
-    parse_row,
-    provider_for,
-)
+from batchq.provider.client import Provider, provider_for
+from batchq.provider.descriptions import BatchErrorLine, ProviderBatch, Row
+from batchq.provider.parse import parse_row
 from batchq.settings.config import settings
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from batchq.common.troubles import Trouble
-    from batchq.provider.client import BatchErrorLine
+    from batchq.provider.descriptions import BatchErrorLine
 
 __all__ = [
     "stops_nothing",

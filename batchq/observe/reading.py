@@ -18,7 +18,7 @@ from typing import Any, Literal
 from batchq.decide.lifecycle import NO_LIMIT, late_by, longest_wait, tokens_allowed
 from batchq.journal import TURNAROUNDS, BatchRecord, LaneRecord, Sums, hurried, journal_of
 from batchq.prompt import Lane
-from batchq.provider.client import STATUSES
+from batchq.provider.descriptions import STATUSES
 from batchq.settings.config import Settings, settings
 
 __all__ = ["METRICS", "Metric", "Reading", "Sheet", "Shown", "about", "measure", "read"]

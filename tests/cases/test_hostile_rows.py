@@ -23,7 +23,8 @@ from batchq.journal import BatchRecord
 from batchq.journal.records import error_code
 from batchq.money.cost import PriceTable
 from batchq.prompt import Outcome
-from batchq.provider.client import Provider, parse_row
+from batchq.provider.client import Provider
+from batchq.provider.parse import parse_row
 from tests.capture.bench import Bench, ask
 from tests.journals import LANE
 

@@ -21,7 +21,7 @@ from batchq.flow.flush import flush
 from batchq.journal import BatchRecord, Journal
 from batchq.money.cost import table_of
 from batchq.prompt import Lane, Outcome
-from batchq.provider.client import Row
+from batchq.provider.descriptions import Row
 from batchq.settings.account import Limits
 from batchq.settings.config import settings
 from tests.harness import Stack
