@@ -13,7 +13,7 @@ import pytest
 import redis
 from celery import Celery
 
-from batchq.decide.lifecycle import NO_LIMIT
+from batchq.decide.room import NO_LIMIT
 from batchq.journal import Entry, Journal
 from batchq.journal.lease import Lease
 from batchq.journal.scripts import Call

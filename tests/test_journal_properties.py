@@ -29,7 +29,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from batchq.decide.lifecycle import NO_LIMIT
+from batchq.decide.room import NO_LIMIT
 from batchq.journal import KILLS, Journal
 from batchq.prompt import Lane, Outcome, Prompt
 from batchq.settings.account import Limits

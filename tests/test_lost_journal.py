@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from batchq.decide.lifecycle import search_is_due
+from batchq.decide.adopt import search_is_due
 from batchq.flow.adopt import look_for_lost
 from batchq.flow.flush import flush
 from batchq.journal import Epoch, Search, journal_of

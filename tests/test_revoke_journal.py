@@ -9,7 +9,7 @@ import pytest
 import redis
 from celery import Celery
 
-from batchq.decide.lifecycle import NO_LIMIT
+from batchq.decide.room import NO_LIMIT
 from batchq.journal import Journal
 from batchq.prompt import Lane
 from batchq.settings.account import Limits

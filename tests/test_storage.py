@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from batchq.decide.lifecycle import next_flush
+from batchq.decide.flush import next_flush
 from batchq.errors import ConfigurationError, StorageAway
 from batchq.journal import LaneRecord
 from batchq.journal.storage import Storage, storage_of

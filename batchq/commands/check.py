@@ -16,7 +16,8 @@ from batchq.commands.checkup import examine
 from batchq.commands.seen import Check, Look, OwnTask, Results, Seen
 from batchq.commands.terminal import Exit, Terminal, cell, command, many
 from batchq.common.seams import annotated, queue_of_task, result_keys, takes_remote_control
-from batchq.decide.lifecycle import cost_under_way, is_stuck, ought_to_go
+from batchq.decide.budget import cost_under_way
+from batchq.decide.flush import is_stuck, ought_to_go
 from batchq.errors import (
     ConfigurationError,
     ProviderError,

@@ -11,7 +11,8 @@ from batchq.commands.own_tasks import kept, limits, listened_to, losses, prefetc
 from batchq.commands.seen import Check, Level, Results, Seen, Told
 from batchq.commands.terminal import many
 from batchq.common.words import dollars
-from batchq.decide.lifecycle import budget_reached, longest_wait
+from batchq.decide.budget import budget_reached
+from batchq.decide.poll import longest_wait
 from batchq.events import span
 from batchq.flow.steps import LONGEST_COUNTDOWN
 

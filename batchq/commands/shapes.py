@@ -12,7 +12,7 @@ from batchq.commands.terminal import iso
 from batchq.money.cost import Cost
 
 if TYPE_CHECKING:
-    from batchq.decide.lifecycle import NextFlush
+    from batchq.decide.flush import NextFlush
     from batchq.journal import (
         AccountPause,
         BatchRecord,

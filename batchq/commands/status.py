@@ -9,7 +9,7 @@ from batchq.commands import shapes
 from batchq.commands.batches import show_batches
 from batchq.commands.lanes import show_lanes
 from batchq.commands.terminal import Exit, Terminal, command, iso
-from batchq.decide.lifecycle import next_flush
+from batchq.decide.flush import next_flush
 from batchq.events import span
 from batchq.journal import Sums, journal_of
 from batchq.money.cost import Cost

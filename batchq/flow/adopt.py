@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from batchq.decide.lifecycle import is_over, search_is_due
+from batchq.decide.adopt import search_is_due
+from batchq.decide.poll import is_over
 from batchq.errors import (
     ConfigurationError,
     ProviderError,

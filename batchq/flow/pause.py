@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchq.common.points import point
 from batchq.common.troubles import BECAUSE, Trouble
-from batchq.decide.lifecycle import account_pauses
+from batchq.decide.pause import account_pauses
 from batchq.decide.trouble import in_call
 from batchq.errors import ProviderRefused
 from batchq.events import span

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from batchq.common.seams import UNREADABLE
-from batchq.decide.lifecycle import NextFlush, next_flush
+from batchq.decide.flush import NextFlush, next_flush
 from batchq.errors import ConfigurationError, JournalUnreadable, KeyMissing, NotFound
 from batchq.flower.texts import spoken
 from batchq.flower.words import pretty

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from batchq.decide.lifecycle import (
-    why_failed,
-)
+from batchq.decide.poll import why_failed
 from batchq.events import (
     AccountGoesOn,
     AccountPaused,

@@ -15,7 +15,9 @@ from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-from batchq.decide.lifecycle import NO_LIMIT, late_by, longest_wait, tokens_allowed
+from batchq.decide.flush import late_by
+from batchq.decide.poll import longest_wait
+from batchq.decide.room import NO_LIMIT, tokens_allowed
 from batchq.journal import TURNAROUNDS, BatchRecord, LaneRecord, Sums, hurried, journal_of
 from batchq.prompt import Lane
 from batchq.provider.descriptions import STATUSES

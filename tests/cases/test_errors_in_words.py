@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchq.decide.lifecycle import verdict_on_row
+from batchq.decide.fetch import verdict_on_row
 from batchq.prompt import Outcome
 from batchq.provider.parse import parse_row
 from batchq.provider.wordings import error_in_words, status_in_words

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import OpenAI
 
-from batchq.decide.lifecycle import after_failed_validation, files_missing
+from batchq.decide.poll import files_missing
+from batchq.decide.validation import after_failed_validation
 from batchq.provider.client import Provider
 from batchq.provider.descriptions import ProviderBatch
 from batchq.provider.parse import parse_batch

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import OpenAI
 
-from batchq.decide.lifecycle import verdict_on_row
+from batchq.decide.fetch import verdict_on_row
 from batchq.flow.bill import Bill
 from batchq.journal import BatchRecord
 from batchq.journal.records import error_code
