@@ -18,8 +18,8 @@ from batchq.journal import Entry, Journal
 from batchq.journal.lease import Lease
 from batchq.journal.scripts import Call
 from batchq.prompt import Lane
-from batchq.settings.account import Limits
 from batchq.settings.config import settings
+from batchq.settings.limits import Limits
 from tests.harness import keys_without_end, wait_until
 from tests.journals import (
     DOCUMENTED,

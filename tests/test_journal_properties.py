@@ -32,8 +32,8 @@ from hypothesis.stateful import (
 from batchq.decide.room import NO_LIMIT
 from batchq.journal import KILLS, Journal
 from batchq.prompt import Lane, Outcome, Prompt
-from batchq.settings.account import Limits
 from batchq.settings.config import settings
+from batchq.settings.limits import Limits
 from tests.harness import ReservedPort, Server, keys_without_end
 from tests.journals import DOCUMENTED, LANE, claim, message, prompt
 

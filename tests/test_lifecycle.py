@@ -34,7 +34,8 @@ from batchq.decide.validation import (
 from batchq.journal import LaneRecord
 from batchq.prompt import Lane
 from batchq.provider.descriptions import BatchErrorLine, ProviderBatch, Row
-from batchq.settings.config import Settings, settings
+from batchq.settings.config import settings
+from batchq.settings.record import Settings
 
 LANE = Lane(account="default", endpoint="/v1/chat/completions", model="gpt-5.6-luna")
 HOUR = timedelta(hours=1)

@@ -17,8 +17,8 @@ from batchq.journal import Epoch, Search, journal_of
 from batchq.journal.lost import KNOWN_EPOCHS
 from batchq.overview import status
 from batchq.provider.client import provider_for
-from batchq.settings.account import Limits
 from batchq.settings.config import settings
+from batchq.settings.limits import Limits
 from tests.apps import unsafe
 from tests.apps.base import make_app
 from tests.harness import Emulator, Process, Server, Stack, keys_without_end, wait_until

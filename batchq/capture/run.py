@@ -29,7 +29,7 @@ from batchq.journal import Claim, Entry
 from batchq.prompt import Lane, Outcome, Prompt, estimate_tokens
 
 if TYPE_CHECKING:
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = [
     "Captured",

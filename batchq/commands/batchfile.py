@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from batchq.prompt import estimate_tokens
-from batchq.settings.account import BATCH_ENDPOINTS
+from batchq.settings.limits import BATCH_ENDPOINTS
 from batchq.settings.refusals import known_refusal
 
 __all__ = ["LARGEST", "MOST_INPUTS", "MOST_LINES", "BatchFile", "Problem"]

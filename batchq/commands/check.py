@@ -29,7 +29,8 @@ from batchq.journal import Journal, journal_of, ping
 from batchq.journal.codec import codec_of
 from batchq.overview import Status, status
 from batchq.provider.client import provider_for
-from batchq.settings.config import PREFIX, Settings, settings, sources
+from batchq.settings.config import settings, sources
+from batchq.settings.record import PREFIX, Settings
 
 __all__ = ["check"]
 

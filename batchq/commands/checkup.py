@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from batchq.journal import AccountPause, Sample
     from batchq.observe.health import Finding
     from batchq.overview import Status
-    from batchq.settings.config import Settings
     from batchq.settings.links import Link
+    from batchq.settings.record import Settings
 
 __all__ = ["examine", "full_after"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from batchq.journal import Search
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = ["search_is_due"]
 

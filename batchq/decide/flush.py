@@ -11,7 +11,7 @@ from batchq.decide.room import tokens_allowed
 if TYPE_CHECKING:
     from batchq.events import StuckReason
     from batchq.journal import AccountPause, LaneRecord
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = [
     "NextFlush",

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchq.settings.account import Limits
-    from batchq.settings.config import Settings
+    from batchq.settings.limits import Limits
+    from batchq.settings.record import Settings
 
 __all__ = ["account_pauses", "probe_limits"]
 

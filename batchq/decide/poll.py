@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from batchq.events import Reason
     from batchq.provider.descriptions import ProviderBatch
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = [
     "Cancel",

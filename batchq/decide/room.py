@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchq.settings.account import Limits
+    from batchq.settings.limits import Limits
 
 __all__ = ["NO_ROOM", "limit_to_learn", "tokens_allowed"]
 

@@ -39,7 +39,7 @@ from batchq.settings.config import settings
 if TYPE_CHECKING:
     from celery import Celery
 
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = ["EPOCH", "INSTALLATION", "epoch_of", "look_for_lost", "reuse_asked"]
 

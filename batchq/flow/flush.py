@@ -47,7 +47,7 @@ from batchq.settings.config import settings
 if TYPE_CHECKING:
     from celery import Celery
 
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = ["flush"]
 

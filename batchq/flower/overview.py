@@ -17,7 +17,7 @@ from batchq.journal import BatchRecord, LaneRecord, Sums
 from batchq.money.cost import Cost
 from batchq.overview import Dead, Status
 from batchq.prompt import Lane
-from batchq.settings.config import Settings
+from batchq.settings.record import Settings
 
 __all__ = [
     "COLUMNS",

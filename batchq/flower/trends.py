@@ -32,7 +32,7 @@ from batchq.prompt import Lane
 
 if TYPE_CHECKING:
     from batchq.journal import Journal
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = ["PASTS", "Figure", "Past", "Trends", "money", "over_time", "read_trends", "turnarounds"]
 

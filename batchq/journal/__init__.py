@@ -49,7 +49,8 @@ from batchq.journal.ties import Ties
 from batchq.journal.told import Told
 from batchq.journal.views import Views
 from batchq.journal.webhooks import Telling, Webhooks
-from batchq.settings.config import Settings, settings
+from batchq.settings.config import settings
+from batchq.settings.record import Settings
 
 __all__ = [
     "CHUNK",

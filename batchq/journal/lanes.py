@@ -27,7 +27,7 @@ from batchq.journal.replies import (
     replies_of,
 )
 from batchq.prompt import Lane
-from batchq.settings.account import Limits
+from batchq.settings.limits import Limits
 
 __all__ = ["Lanes"]
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from batchq.money.usage import Usage
     from batchq.settings.account import Account
-    from batchq.settings.config import Settings
     from batchq.settings.prices import OwnPrice
+    from batchq.settings.record import Settings
 
 __all__ = ["PriceTable", "Tariff", "table_of"]
 

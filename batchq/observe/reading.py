@@ -21,7 +21,8 @@ from batchq.decide.room import NO_LIMIT, tokens_allowed
 from batchq.journal import TURNAROUNDS, BatchRecord, LaneRecord, Sums, hurried, journal_of
 from batchq.prompt import Lane
 from batchq.provider.descriptions import STATUSES
-from batchq.settings.config import Settings, settings
+from batchq.settings.config import settings
+from batchq.settings.record import Settings
 
 __all__ = ["METRICS", "Metric", "Reading", "Sheet", "Shown", "about", "measure", "read"]
 

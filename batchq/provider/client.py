@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from batchq.settings.account import Account
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 SILENCE_SECONDS = 60.0  # a slow transfer that moves may take as long as it needs
 STORED_A_SECOND = 1_000_000  # bytes: how fast a provider stores a file that it has, at the least

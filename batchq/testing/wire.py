@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from batchq.capture.run import current_run
 from batchq.common.seams import task_stack
-from batchq.settings.account import BATCH_ENDPOINTS
+from batchq.settings.limits import BATCH_ENDPOINTS
 from batchq.testing.asked import Request, shown
 from batchq.testing.failures import Unanswered
 from batchq.testing.replies import Reply
