@@ -33,7 +33,7 @@ from batchq.celery_side.revoke import end_revoked, stamps_of
 from batchq.celery_side.started import say_started
 from batchq.celery_side.time_limits import hold_soft_limit
 from batchq.common.points import point
-from batchq.common.seams import ignores_result, rank_state
+from batchq.common.seams.results import ignores_result, rank_state
 from batchq.errors import (
     CaptureSwallowed,
     ConfigurationError,

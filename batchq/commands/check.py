@@ -15,7 +15,9 @@ from batchq.celery_side.placement import is_batched
 from batchq.commands.checkup import examine
 from batchq.commands.seen import Check, Look, OwnTask, Results, Seen
 from batchq.commands.terminal import Exit, Terminal, cell, command, many
-from batchq.common.seams import annotated, queue_of_task, result_keys, takes_remote_control
+from batchq.common.seams.queues import queue_of_task, takes_remote_control
+from batchq.common.seams.results import result_keys
+from batchq.common.seams.tasks import annotated
 from batchq.decide.budget import cost_under_way
 from batchq.decide.flush import is_stuck, ought_to_go
 from batchq.errors import (

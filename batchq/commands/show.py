@@ -12,7 +12,7 @@ import click
 from batchq.commands import shapes
 from batchq.commands.find import Prompt, find
 from batchq.commands.terminal import Exit, Terminal, command, iso
-from batchq.common.seams import result_keys
+from batchq.common.seams.results import result_keys
 from batchq.common.words import dollars
 from batchq.events import span
 from batchq.journal import BatchRecord, CallRecord, Journal, TaskRecord, journal_of

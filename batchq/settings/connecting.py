@@ -9,7 +9,7 @@ from typing import Any
 from kombu.utils import symbol_by_name
 from redis.connection import Connection, SSLConnection
 
-from batchq.common.seams import backend_parameters, broker_parameters, follows_default
+from batchq.common.seams.connections import backend_parameters, broker_parameters, follows_default
 from batchq.errors import ConfigurationError
 from batchq.settings.links import Host, Kind, Link, Source
 from batchq.settings.redis_options import OF_SENTINEL, as_redis_takes_it

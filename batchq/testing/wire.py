@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any, cast
 
 from batchq.capture.run import current_run
-from batchq.common.seams import task_stack
+from batchq.common.seams.tasks import task_stack
 from batchq.settings.limits import BATCH_ENDPOINTS
 from batchq.testing.asked import Request, shown
 from batchq.testing.failures import Unanswered
