@@ -18,6 +18,7 @@ from batchq.commands.terminal import Exit, Terminal, cell, command, many
 from batchq.common.seams.queues import queue_of_task, takes_remote_control
 from batchq.common.seams.results import result_keys
 from batchq.common.seams.tasks import annotated
+from batchq.common.words import span
 from batchq.decide.budget import cost_under_way
 from batchq.decide.flush import is_stuck, ought_to_go
 from batchq.errors import (
@@ -26,7 +27,6 @@ from batchq.errors import (
     ProviderUnauthorized,
     StorageAway,
 )
-from batchq.events import span
 from batchq.journal import Journal, journal_of, ping
 from batchq.journal.codec import codec_of
 from batchq.overview import Status, status

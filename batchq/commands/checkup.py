@@ -10,10 +10,9 @@ from batchq.celery_side.stand_in import MISSED
 from batchq.commands.own_tasks import kept, limits, listened_to, losses, prefetched, shared_queue
 from batchq.commands.seen import Check, Level, Results, Seen, Told
 from batchq.commands.terminal import many
-from batchq.common.words import dollars
+from batchq.common.words import dollars, span
 from batchq.decide.budget import budget_reached
 from batchq.decide.poll import longest_wait
-from batchq.events import span
 from batchq.flow.steps import LONGEST_COUNTDOWN
 
 if TYPE_CHECKING:

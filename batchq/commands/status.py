@@ -9,8 +9,8 @@ from batchq.commands import shapes
 from batchq.commands.batches import show_batches
 from batchq.commands.lanes import show_lanes
 from batchq.commands.terminal import Exit, Terminal, command, iso
+from batchq.common.words import span
 from batchq.decide.flush import next_flush
-from batchq.events import span
 from batchq.journal import Sums, journal_of
 from batchq.money.cost import Cost
 from batchq.overview import Status

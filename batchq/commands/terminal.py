@@ -21,8 +21,8 @@ import click
 import redis
 from kombu.exceptions import OperationalError
 
+from batchq.common.words import span
 from batchq.errors import BatchqError, ConfigurationError
-from batchq.events import span
 from batchq.installation import is_installed
 from batchq.journal import ping
 from batchq.settings.config import settings
