@@ -12,13 +12,14 @@ import redis
 from kombu.exceptions import OperationalError
 
 from batchq.celery_side.placement import is_batched
+from batchq.commands.cells import cell
 from batchq.commands.checkup import examine
 from batchq.commands.seen import Check, Look, OwnTask, Results, Seen
-from batchq.commands.terminal import Exit, Terminal, cell, command, many
+from batchq.commands.terminal import Exit, Terminal, command
 from batchq.common.seams.queues import queue_of_task, takes_remote_control
 from batchq.common.seams.results import result_keys
 from batchq.common.seams.tasks import annotated
-from batchq.common.words import span
+from batchq.common.words import many, span
 from batchq.decide.budget import cost_under_way
 from batchq.decide.flush import is_stuck, ought_to_go
 from batchq.errors import (

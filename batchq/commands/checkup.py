@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from batchq.celery_side.stand_in import MISSED
 from batchq.commands.own_tasks import kept, limits, listened_to, losses, prefetched, shared_queue
 from batchq.commands.seen import Check, Level, Results, Seen, Told
-from batchq.commands.terminal import many
-from batchq.common.words import dollars, span
+from batchq.common.words import dollars, many, span
 from batchq.decide.budget import budget_reached
 from batchq.decide.poll import longest_wait
 from batchq.flow.steps import LONGEST_COUNTDOWN

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from batchq.commands.terminal import iso
+from batchq.commands.cells import iso
 from batchq.money.cost import Cost
 
 if TYPE_CHECKING:

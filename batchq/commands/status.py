@@ -7,8 +7,9 @@ from typing import Any
 
 from batchq.commands import shapes
 from batchq.commands.batches import show_batches
+from batchq.commands.cells import iso
 from batchq.commands.lanes import show_lanes
-from batchq.commands.terminal import Exit, Terminal, command, iso
+from batchq.commands.terminal import Exit, Terminal, command
 from batchq.common.words import span
 from batchq.decide.flush import next_flush
 from batchq.journal import Sums, journal_of

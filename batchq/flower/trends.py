@@ -10,7 +10,8 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from batchq.common.words import dollars
-from batchq.flower.charts import (
+from batchq.flower.charts.bars import bar_chart
+from batchq.flower.charts.figures import (
     MEDIUM,
     NARROW,
     WIDE,
@@ -23,9 +24,8 @@ from batchq.flower.charts import (
     Tick,
     TimeChart,
     Tip,
-    bar_chart,
-    time_chart,
 )
+from batchq.flower.charts.lines import time_chart
 from batchq.flower.words import span, things
 from batchq.journal import TURNAROUNDS, Sample, Sums
 from batchq.prompt import Lane
