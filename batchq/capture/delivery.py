@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 from batchq.capture.causes import bad_answer_in, causes
 from batchq.capture.difference import places
 from batchq.capture.run import OnChanged, Run, note_that_bodies_run_here, running
-from batchq.capture.threads import is_capture
+from batchq.capture.turns import is_capture
 from batchq.capture.unread import Changed, changed, skipped
 from batchq.celery_side.chords import groups_of, keep_groups
 from batchq.celery_side.message import message_of
