@@ -32,23 +32,6 @@ __all__ = [
 _ABANDON_AFTER = timedelta(hours=1)
 
 
-def longest_wait(settings: Settings) -> timedelta:
-    """How long a question waits at most, from asked to answered, as far as the settings decide.
-
-    In each of its batches: in the lane (for `flush_at` a day), for the create, for the provider,
-    for the cancel, for the files. What nobody can set is not in it: a provider that has no room or
-    is out of reach, an account that is paused, a Celery queue that is long.
-    """
-    in_lane = timedelta(days=1) if settings.flush_after is None else settings.flush_after
-    in_batch = settings.create_grace + settings.batch_deadline + _ABANDON_AFTER
-    return settings.max_attempts * (
-        in_lane + in_batch + settings.poll_longest + settings.files_grace
-    )
-
-
-# A batch that was asked how it is
-
-
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing to do; ask again after ``delay``."""
@@ -154,3 +137,17 @@ def why_failed(status: str, codes: Sequence[str], *, paused: bool = False) -> Re
             return "lost"
         case _:
             return "deadline"
+
+
+def longest_wait(settings: Settings) -> timedelta:
+    """How long a question waits at most, from asked to answered, as far as the settings decide.
+
+    In each of its batches: in the lane (for `flush_at` a day), for the create, for the provider,
+    for the cancel, for the files. What nobody can set is not in it: a provider that has no room or
+    is out of reach, an account that is paused, a Celery queue that is long.
+    """
+    in_lane = timedelta(days=1) if settings.flush_after is None else settings.flush_after
+    in_batch = settings.create_grace + settings.batch_deadline + _ABANDON_AFTER
+    return settings.max_attempts * (
+        in_lane + in_batch + settings.poll_longest + settings.files_grace
+    )

@@ -66,8 +66,6 @@ KINDS: Mapping[str, type[Event]] = {
     "tasks_rescued": TasksRescued,
 }
 
-# As JSON
-
 
 def to_json(event: Event) -> str:
     """An event as the stream keeps it: times and durations are milliseconds."""

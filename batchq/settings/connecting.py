@@ -1,4 +1,8 @@
-"""The way to a Redis, of its URL, its options and what Celery's settings say of it."""
+"""The way to the Redis of a journal, of its URL, its options and what Celery's settings say of it.
+
+A journal that follows the result backend or the broker connects with the parameters that Celery
+has made of its own settings: TLS, users, timeouts, sentinels. Nothing here connects.
+"""
 
 from __future__ import annotations
 

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator
-
-if TYPE_CHECKING:
-    from celery import Celery
-
-    App = Celery[Any]
 
 
 def _duration(value: object) -> timedelta | None:

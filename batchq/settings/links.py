@@ -1,8 +1,4 @@
-"""The ways to the Redis of the journal: what its URL says, and what Celery's settings say of it.
-
-A journal that follows the result backend or the broker connects with the parameters that Celery
-has made of its own settings: TLS, users, timeouts, sentinels. Nothing here connects.
-"""
+"""A way to the Redis of a journal, as frozen records: who is asked, and how one connects."""
 
 from __future__ import annotations
 

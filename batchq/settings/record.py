@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 from celery.schedules import BaseSchedule
 from pydantic import (
@@ -42,11 +42,6 @@ from batchq.settings.values import (
     read_variable,
     shown_storage,
 )
-
-if TYPE_CHECKING:
-    from celery import Celery
-
-    App = Celery[Any]
 
 PREFIX = "batchq_"
 

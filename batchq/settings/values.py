@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
 from pydantic import ValidationInfo
 
@@ -15,11 +15,6 @@ from batchq.common.record import nearest
 from batchq.errors import ConfigurationError
 from batchq.settings.redis_urls import without_password
 from batchq.settings.refusals import REFUSALS
-
-if TYPE_CHECKING:
-    from celery import Celery
-
-    App = Celery[Any]
 
 
 def read_variable(value: object, info: ValidationInfo) -> str | None:

@@ -30,6 +30,7 @@ Respond = Callable[[Any, Replay], Any]
 
 
 def answered(call: Call, request: Any, go: Send, respond: Respond, *, streams: bool) -> Any:
+    """The answer to a call: that of its batch, a recorded one, or a live one by ``go``."""
     content = request.read() if reads(call) else b""
     if not goes_live():
         outcome = ask(call, content)
@@ -50,6 +51,7 @@ def answered(call: Call, request: Any, go: Send, respond: Respond, *, streams: b
 async def answered_async(
     call: Call, request: Any, go: Send, respond: Respond, *, streams: bool
 ) -> Any:
+    """Likewise, for a client that is async."""
     content = await request.aread() if reads(call) else b""
     if not goes_live():
         try:
