@@ -35,8 +35,10 @@ def lane_named(app: Any, name: str) -> Lane:
     than one begins so.
     """
     journal = journal_of(app)
-    waiting = {record.lane for record in journal.lanes()}
-    known = {lane.name: lane for lane in waiting | journal.held() | set(journal.lane_sums())}
+    waiting = {record.lane for record in journal.lanes.all()}
+    known = {
+        lane.name: lane for lane in waiting | journal.lanes.held() | set(journal.tallies.lanes())
+    }
     if name in known:
         return known[name]
     close = sorted(one for one in known if name and name in one)
@@ -50,7 +52,7 @@ def flush(app: Any, lane: Lane | None = None) -> None:
 
     What the provider has no room for goes as soon as there is some. A lane that is held waits.
     """
-    journal_of(app).call_for_everything(lane)
+    journal_of(app).lanes.call_for_everything(lane)
     app.tasks["batchq.flush"].apply_async()
 
 
@@ -59,12 +61,12 @@ def hold(app: Any, lane: Lane) -> bool:
 
     Tasks go on asking into it. What is in a batch already is not stopped by it, see `cancel`.
     """
-    return journal_of(app).hold(lane)
+    return journal_of(app).lanes.hold(lane)
 
 
 def release(app: Any, lane: Lane) -> bool:
     """Let a lane that is held go on; False where it is not held."""
-    return journal_of(app).release(lane)
+    return journal_of(app).lanes.release(lane)
 
 
 def release_account(app: Any, account: str) -> bool:
@@ -96,12 +98,12 @@ def cancel(app: Any, batch_id: str, *, hold: bool = True) -> Literal["ASKED", "O
     from batchq.flow.rescue import wake_late
 
     journal = journal_of(app)
-    record = journal.batch(batch_id)
+    record = journal.batches.get(batch_id)
     if record is None:
         raise NotFound("batch", batch_id)
     if hold and record.state not in {"finished", "closed"}:
-        journal.hold(record.lane)
-    if not journal.ask_to_cancel(batch_id):
+        journal.lanes.hold(record.lane)
+    if not journal.batches.ask_to_cancel(batch_id):
         return "OVER"
     wake_late(app, batch_id)
     return "ASKED"
@@ -112,7 +114,7 @@ def revoke(app: Any, task_id: str) -> None:
 
     Raises NotFound where the journal knows no such task that is not final.
     """
-    record = journal_of(app).task(task_id)
+    record = journal_of(app).views.task(task_id)
     if record is None or (record.done and not record.dead):
         raise NotFound("task", task_id)
     app.control.revoke(task_id)
@@ -134,13 +136,13 @@ def retry(app: Any, name: str, *, ask_again: bool = False) -> bool:
     from batchq.flow.resume import resume
 
     journal = journal_of(app)
-    if name in dict(journal.dead_tasks()):
+    if name in dict(journal.tasks.dead()):
         result = app.AsyncResult(name)
         if result.state in READY_STATES:
             # First: what Celery holds for final is not sent again by rescue, but forgotten.
             app.backend.store_result(name, None, BATCHED)
-    journal.forget_failures(name)
-    kind = journal.revive(name, ask_again=ask_again)
+    journal.tasks.forget_failures(name)
+    kind = journal.tasks.revive(name, ask_again=ask_again)
     if kind == "task":
         resume(app, [name])
     elif kind == "batch":

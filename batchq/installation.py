@@ -115,7 +115,7 @@ def _refuse_to_start(sender: Any = None, signal: Any = None, **_: Any) -> None:
 def _try_storage(app: Any) -> None:
     """Say in the log what is wrong with the storage of this app, as this process has it."""
     try:
-        journal_of(app).try_storage()
+        journal_of(app).bodies.try_out()
     except StorageAway as error:
         # It may be mounted in a moment; until then each task that needs it says so.
         logger.error("%s", error, extra={"action": "check"})  # noqa: TRY400 the words say it all

@@ -117,7 +117,7 @@ def begin(app: App) -> None:
     """
     for receiver in _receivers(app):
         try:
-            journal_of(app).notified(receiver.id)
+            journal_of(app).events.notified(receiver.id)
         except redis.RedisError:
             return  # It begins at the first tick.
 
@@ -158,17 +158,17 @@ class _Receiver:
     def _run(self, app: Any) -> None:
         try:
             journal = journal_of(app)
-            with journal.notify_lease(self.id) as lease:
+            with journal.events.notify_lease(self.id) as lease:
                 if lease is not None:
                     self._tell(app, journal)
         except Exception as error:  # noqa: BLE001 Redis may be away; the next tick tries again
             self._say_failed(type(error).__name__)
 
     def _tell(self, app: Any, journal: Journal) -> None:
-        known, tick = journal.notified(self.id), settings(app).tick
-        if known.until > journal.now():
+        known, tick = journal.events.notified(self.id), settings(app).tick
+        if known.until > journal.clock.now():
             return
-        news = journal.events(after=known.id, count=_EVENTS)
+        news = journal.events.read(after=known.id, count=_EVENTS)
         if not news:
             return
         wanted = [event for event in news if event.kind in self._kinds and not _is_said(event)]
@@ -176,11 +176,11 @@ class _Receiver:
         if failure is None:
             # What happens meanwhile is gathered: services refuse more than a message a second.
             pause = 2 * tick if wanted else timedelta(0)
-            journal.note_notified(self.id, id=news[-1].id, failures=0, pause=pause)
+            journal.events.note_notified(self.id, id=news[-1].id, failures=0, pause=pause)
             return
         self._say_failed(failure.why, refused=failure.refused)
         pause = failure.retry_after or 2 * tick * 2 ** min(known.failures, 10)
-        journal.note_notified(
+        journal.events.note_notified(
             self.id,
             # A message that is refused would be refused again, and those after it never be read.
             id=news[-1].id if failure.refused else known.id,

@@ -61,7 +61,11 @@ class Status:
 def status(app: Any) -> Status:
     """Where everything is. The figures are read one by one, so they may be a moment apart."""
     journal = journal_of(app)
-    lanes, batches, counters = journal.lanes(), journal.open_batches(), journal.counters()
+    lanes, batches, counters = (
+        journal.lanes.all(),
+        journal.batches.open(),
+        journal.tallies.counters(),
+    )
     captured, answered = counters.get("captured", 0), counters.get("answered", 0)
     waiting = sum(lane.prompts for lane in lanes)
     return Status(
@@ -69,15 +73,15 @@ def status(app: Any) -> Status:
         waiting=waiting,
         batched=sum(batch.lines for batch in batches),
         answered=answered,
-        tasks_waiting=journal.waiting_tasks(),
-        tasks_resuming=journal.resuming_tasks(),
-        overdue=journal.overdue_tasks(longest_wait(settings(app))),
-        dead=len(journal.dead_tasks()) + sum(batch.dead_at > 0 for batch in batches),
-        paused=tuple(journal.account_pauses(_accounts(app, lanes)).values()),
-        long_runs=tuple(journal.long_runs(longer_than=settings(app).long_run)),
-        rounds=journal.most_rounds(),
-        beat_seen=journal.since_beat(),
-        stands_in=journal.stands_in(),
+        tasks_waiting=journal.waiting.count(),
+        tasks_resuming=journal.resuming.count(),
+        overdue=journal.waiting.overdue(longest_wait(settings(app))),
+        dead=len(journal.tasks.dead()) + sum(batch.dead_at > 0 for batch in batches),
+        paused=tuple(journal.pauses.among(_accounts(app, lanes)).values()),
+        long_runs=tuple(journal.runs.long(longer_than=settings(app).long_run)),
+        rounds=journal.runs.most_rounds(),
+        beat_seen=journal.beat.since(),
+        stands_in=journal.beat.stands_in(),
         lanes=tuple(lanes),
         batches=tuple(batches),
         findings=(*_loss(journal), *examine(app)),
@@ -90,7 +94,7 @@ def _accounts(app: Any, lanes: Iterable[LaneRecord]) -> set[str]:
 
 def _loss(journal: Journal) -> Iterator[Finding]:
     """What is to be known of a journal that has taken the place of a lost one."""
-    lost = max(journal.epoch().former.values(), default=0)
+    lost = max(journal.adoption.epoch().former.values(), default=0)
     if lost:
         at = datetime.fromtimestamp(lost / 1000, tz=UTC).isoformat(" ", "seconds")
         what = f"the journal was lost, as was found at {at}"
@@ -130,14 +134,14 @@ def dead(app: Any) -> list[Dead]:
             id=task_id,
             kind="task",
             name=_name(journal, task_id),
-            reason=journal.why_unsent(task_id) or f"killed its worker {KILLS} times in a row",
+            reason=journal.tasks.why_unsent(task_id) or f"killed its worker {KILLS} times in a row",
             at=_time(at),
         )
-        for task_id, at in journal.dead_tasks()
+        for task_id, at in journal.tasks.dead()
     ]
     batches = [
         Dead(id=one.id, kind="batch", name=one.lane.name, reason=one.note, at=_time(one.dead_at))
-        for one in journal.open_batches()
+        for one in journal.batches.open()
         if one.dead_at
     ]
     return sorted([*tasks, *batches], key=lambda one: one.at, reverse=True)
@@ -145,11 +149,11 @@ def dead(app: Any) -> list[Dead]:
 
 def _name(journal: Journal, task_id: str) -> str:
     try:
-        (message,) = journal.messages([task_id])
+        (message,) = journal.tasks.messages([task_id])
         return str(json.loads(message or b"{}").get("headers", {}).get("task", ""))
     except (JournalUnreadable, ConfigurationError, ValueError):
         # Encrypted, perhaps, and this process only looks: the journal has the name as well.
-        record = journal.task(task_id)
+        record = journal.views.task(task_id)
         return "" if record is None else record.name
 
 

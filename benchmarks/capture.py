@@ -140,13 +140,13 @@ class Bench:
     def batched(self) -> dict[str, float]:
         before = self.memory()
         with self.taken(self.app.ask) as seconds:
-            wait(lambda: self.journal.waiting_tasks() >= self.tasks, "all tasks are captured")
+            wait(lambda: self.journal.waiting.count() >= self.tasks, "all tasks are captured")
             capture = seconds()
             wait(self.nothing_left, "all captures are acknowledged")
             self.weigh(before)
             started = time.perf_counter()
             self.answer_all()
-            wait(lambda: not self.journal.resuming_tasks(), "all tasks are resolved")
+            wait(lambda: not self.journal.resuming.count(), "all tasks are resolved")
             resume = time.perf_counter() - started
         return {"capture": capture, "resume": resume}
 
@@ -177,13 +177,13 @@ class Bench:
         from batchq.flow.resume import answer
         from batchq.journal import chunks
 
-        (record,) = self.journal.lanes()
+        (record,) = self.journal.lanes.all()
         batch_id = uuid.uuid4().hex
         limits, moved = Limits(bytes=2**40), 0
         while moved < self.tasks:
-            count, _ = self.journal.seal(record.lane, batch_id, limits=limits, tokens=2**53)
+            count, _ = self.journal.lanes.seal(record.lane, batch_id, limits=limits, tokens=2**53)
             moved += count
-        for custom_ids in chunks(self.journal.prompts_of(batch_id), 200):
+        for custom_ids in chunks(self.journal.lines.ids(batch_id), 200):
             answer(self.app.app, record.lane, [(each, outcome()) for each in custom_ids])
 
     def memory(self) -> int:
@@ -191,7 +191,7 @@ class Bench:
         return int(info["used_memory"])
 
     def weigh(self, before: int) -> None:
-        (record,) = self.journal.lanes()
+        (record,) = self.journal.lanes.all()
         self.body_size = record.bytes // record.prompts
         both = self.memory()
         empty(self.results)

@@ -28,6 +28,7 @@ from cryptography.fernet import Fernet
 
 from batchq import Limits
 from batchq.journal import Journal
+from batchq.journal.store import Store
 from batchq.prompt import Lane, Outcome, Prompt
 from batchq.settings.config import settings
 from benchmarks.services import machine, valkey
@@ -73,7 +74,7 @@ def journey(url: str, size: int, count: int, *, encrypted: bool) -> tuple[float,
         client.flushall()
         app: Celery[Any] = Celery("encryption", broker=url, set_as_current=False)
         app.conf.batchq_encryption = "BENCHMARK_KEYS" if encrypted else None
-        journal = Journal(client, settings(app))
+        journal = Journal(Store(client, settings(app)))
         bodies = list(texts(size, count))
         empty = int(client.info("memory")["used_memory"])
         began = time.process_time()
@@ -96,8 +97,8 @@ def texts(size: int, count: int) -> Iterator[bytes]:
 
 def capture(journal: Journal, body: bytes) -> str:
     task_id = str(uuid.uuid4())
-    token = journal.task_lease(task_id).token
-    journal.claim(task_id, token=token, nesting=0, retries=0)
+    token = journal.runs.lease(task_id).token
+    journal.runs.claim(task_id, token=token, nesting=0, retries=0)
     prompt = Prompt(
         task_id=task_id,
         number=0,
@@ -109,21 +110,21 @@ def capture(journal: Journal, body: bytes) -> str:
         round=0,
     )
     message = json.dumps({"headers": {"id": task_id}, "body": "x" * 300}).encode()
-    journal.capture(task_id, token=token, message=message, prompts=[prompt], next_number=1)
+    journal.runs.capture(task_id, token=token, message=message, prompts=[prompt], next_number=1)
     return prompt.custom_id
 
 
 def seal_and_answer(journal: Journal, ids: list[str], answer: bytes) -> None:
     limits = Limits(bytes=10**9)
-    while journal.seal(LANE, "batch", limits=limits, tokens=2**50)[0]:
+    while journal.lanes.seal(LANE, "batch", limits=limits, tokens=2**50)[0]:
         pass
-    record = journal.batch("batch")
+    record = journal.batches.get("batch")
     assert record is not None
     assert record.lines == len(ids)
-    assert all(line for _, line in journal.lines(record))
+    assert all(line for _, line in journal.lines.of(record))
     outcome = Outcome(status_code=200, body=answer)
     for at in range(0, len(ids), 20):
-        words = journal.answer(LANE, [(one, outcome) for one in ids[at : at + 20]])
+        words = journal.answers.add(LANE, [(one, outcome) for one in ids[at : at + 20]])
         assert set(words) == {"READY"}
 
 

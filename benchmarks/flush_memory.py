@@ -128,7 +128,7 @@ def fill(asked: Asked, prompts: int) -> None:
         endpoint, body = asked(number)
         line = json.dumps(body).encode()
         token = secrets.token_hex(8)
-        journal.claim(task_id, token=token, nesting=0, retries=0)
+        journal.runs.claim(task_id, token=token, nesting=0, retries=0)
         prompt = Prompt(
             task_id=task_id,
             number=0,
@@ -139,7 +139,7 @@ def fill(asked: Asked, prompts: int) -> None:
             inputs=len(body.get("input", ())),
             round=0,
         )
-        journal.capture(
+        journal.runs.capture(
             task_id,
             token=token,
             message=message(task_id, ask.name),
@@ -180,11 +180,11 @@ def submit() -> None:
 
     journal = journal_of(app)
     flush(app)
-    (record,) = journal.open_batches()
+    (record,) = journal.batches.open()
     flush(app, record.id)
 
     def over() -> bool:
-        (record,) = journal.open_batches()
+        (record,) = journal.batches.open()
         poll(app, record.id, record.chain)
         return record.state == "finished"
 
@@ -198,7 +198,7 @@ def result_size() -> int:
     from batchq.settings.config import settings
     from benchmarks.app import app
 
-    (record,) = journal_of(app).open_batches()
+    (record,) = journal_of(app).batches.open()
     provider = provider_for(settings(app), record.lane.account)
     file_id = provider.retrieve(record.provider_id).output_file_id
     assert file_id is not None
@@ -216,9 +216,9 @@ def flush_part() -> int:
     journal = journal_of(app)
     with growth("flush"):
         flush(app)
-        (record,) = journal.open_batches()
+        (record,) = journal.batches.open()
         flush(app, record.id)
-    (record,) = journal.open_batches()
+    (record,) = journal.batches.open()
     assert record.state == "submitted", record
     say(f"  batch file {record.bytes / MEGABYTE:.0f} MB, {record.lines:,} lines")
     return 0
@@ -230,11 +230,11 @@ def fetch_part() -> int:
 
     app = ready()
     journal = journal_of(app)
-    (record,) = journal.open_batches()
+    (record,) = journal.batches.open()
     with growth("fetch"):
         fetch(app, record.id)
-    assert not journal.open_batches()
-    assert journal.counters()["answered"] == record.lines
+    assert not journal.batches.open()
+    assert journal.tallies.counters()["answered"] == record.lines
     say(f"  {record.lines:,} tasks sent on")
     return 0
 

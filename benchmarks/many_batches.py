@@ -112,7 +112,7 @@ class Side:
         journal, provider_id = self.scene.journal, f"batch_open_{self.number}"
         fields = {"state": "submitted", "provider_id": provider_id, "status": "in_progress"}
         batch_id = self.scene.opened(TICKETS, 10, age=DAY // 24, **fields)
-        journal._redis.set(journal._theirs(provider_id), batch_id)  # noqa: SLF001 as `advance` does
+        journal.store.redis.set(journal.store.provider_key(provider_id), batch_id)
         return provider_id
 
 

@@ -100,7 +100,7 @@ def server(_server: Server) -> Iterator[Server]:
     """A running, empty Valkey server; a test may stop and start it."""
     _server.client.flushall()
     # To this process it is a new Redis, and not one that has lost its journal.
-    from batchq.journal.lost import KNOWN_EPOCHS
+    from batchq.journal.adoption import KNOWN_EPOCHS
 
     KNOWN_EPOCHS.clear()
     first = _server.pid

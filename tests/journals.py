@@ -87,8 +87,8 @@ def message(task_id: str, *, queue: str = "celery", **headers: Any) -> bytes:
 
 
 def claim(journal: Journal, task_id: str, *, retries: int = 0) -> tuple[Lease, Claim]:
-    lease = journal.task_lease(task_id)
-    return lease, journal.claim(task_id, token=lease.token, nesting=0, retries=retries)
+    lease = journal.runs.lease(task_id)
+    return lease, journal.runs.claim(task_id, token=lease.token, nesting=0, retries=retries)
 
 
 def capture(
@@ -108,7 +108,7 @@ def capture(
         prompt(task_id, first + at, lane=lane, body=body, inputs=inputs, tokens=tokens)
         for at, body in enumerate(bodies or (None,))
     )
-    word = journal.capture(
+    word = journal.runs.capture(
         task_id,
         token=lease.token,
         message=message(task_id),
@@ -125,7 +125,7 @@ def capture_many(journal: Journal, count: int, **options: Any) -> list[Asked]:
 
 def outcomes(journal: Journal, asked: Asked) -> list[Outcome | None]:
     """What is known of a task's prompts, in their order."""
-    raw = journal._redis.hgetall(journal._task(asked.task_id))
+    raw = journal.store.redis.hgetall(journal.store.task_key(asked.task_id))
     found = [raw.get(f"{each.number}:outcome".encode()) for each in asked.prompts]
     return [None if one is None else Outcome.from_bytes(one) for one in found]
 

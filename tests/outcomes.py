@@ -46,7 +46,7 @@ class World:
         texts = [f"question {number} {uuid.uuid4().hex}" for number in range(count)]
         self.sent += [outcomes.say.delay(text) for text in texts]
         wait_until(
-            lambda: self.journal.counters().get("captured") == len(self.sent),
+            lambda: self.journal.tallies.counters().get("captured") == len(self.sent),
             description="all have asked",
             timeout=PATIENCE,
         )
@@ -96,12 +96,15 @@ class World:
     def batches(self) -> list[dict[str, str]]:
         """The batches that are over, oldest first, as the journal has them."""
         self.quiet()
-        records = self.journal.closed_batches(100)
-        raw = [self.journal._redis.hgetall(self.journal._batch(one.id)[0]) for one in records]
+        records = self.journal.batches.closed(100)
+        raw = [
+            self.journal.store.redis.hgetall(self.journal.store.batch_keys(one.id)[0])
+            for one in records
+        ]
         return [{k.decode(): v.decode() for k, v in one.items()} for one in reversed(raw)]
 
     def open(self) -> list[BatchRecord]:
-        return self.journal.open_batches()
+        return self.journal.batches.open()
 
     def quiet(self) -> None:
         wait_until(self._is_quiet, description="nothing is under way", timeout=PATIENCE)
@@ -133,7 +136,7 @@ class World:
 
 def skip_pause(stack: Stack, journal: Journal) -> None:
     """Move the clock to the next step of a batch, where all of them are a while off."""
-    pauses = [journal.due_in(batch.id) for batch in journal.open_batches()]
+    pauses = [journal.batches.due_in(batch.id) for batch in journal.batches.open()]
     if pauses and min(pauses) > A_WHILE:
         stack.advance(min(pauses) + A_WHILE)
 

@@ -31,7 +31,7 @@ def steps(server: Server, emulator: Emulator) -> Steps:
 
 def over(steps: Steps) -> BatchRecord:
     steps.until_over()
-    return steps.journal.closed_batches(1)[0]
+    return steps.journal.batches.closed(1)[0]
 
 
 def test_a_batch_costs_what_the_provider_charges(steps: Steps) -> None:
@@ -47,14 +47,14 @@ def test_a_batch_costs_what_the_provider_charges(steps: Steps) -> None:
         billed["output_tokens"],
     )
     # Each task knows its share.
-    records = [steps.journal.task(one.task_id) for one in asked]
+    records = [steps.journal.views.task(one.task_id) for one in asked]
     calls = [call for record in records if record is not None for call in record.calls]
     assert sum(call.cost for call in calls) == batch.cost
     assert {(call.status_code, call.batch, call.place) for call in calls} == {
         (200, batch.id, "answered")
     }
     # So do the day and the lane.
-    today, of_lane = steps.journal.day(), steps.journal.lane_sums()[LANE]
+    today, of_lane = steps.journal.tallies.day(), steps.journal.tallies.lanes()[LANE]
     assert today == of_lane
     assert (today.batches, today.prompts) == (1, 20)
     assert today.cost == today.saved == batch.cost
@@ -80,11 +80,11 @@ def test_a_batch_that_is_read_twice_is_billed_once(
 
     monkeypatch.setattr(module._Fetching, "_close", dies_at_first)
     steps.until(lambda: closes, "all is answered")
-    assert steps.journal.day().batches == 0
+    assert steps.journal.tallies.day().batches == 0
     module.fetch(steps.app, steps.only().id)
-    batch = steps.journal.closed_batches(1)[0]
-    assert steps.journal.day().cost == batch.cost > 0
-    assert steps.journal.day().prompts == 1
+    batch = steps.journal.batches.closed(1)[0]
+    assert steps.journal.tallies.day().cost == batch.cost > 0
+    assert steps.journal.tallies.day().prompts == 1
 
 
 def test_rows_that_failed_are_counted_by_their_code(steps: Steps) -> None:
@@ -96,8 +96,8 @@ def test_rows_that_failed_are_counted_by_their_code(steps: Steps) -> None:
     assert batch.errors[code] == 2
     assert batch.failed_rows == 2
     assert set(batch.examples[code]) <= {one.custom_ids[0] for one in asked}
-    assert steps.journal.day().others[f"error:{code}"] == 2
-    first = steps.journal.task(batch.examples[code][0].rpartition("-")[0])
+    assert steps.journal.tallies.day().others[f"error:{code}"] == 2
+    first = steps.journal.views.task(batch.examples[code][0].rpartition("-")[0])
     assert first is not None
     assert (first.calls[0].status_code, first.calls[0].code) == (400, code)
 
@@ -107,25 +107,25 @@ def test_a_file_that_is_refused_names_the_line(steps: Steps) -> None:
     asked = [capture(steps.journal, chat(f"question {number}")) for number in range(3)]
     steps.submitted()
     steps.until_over()
-    refused = next(b for b in steps.journal.closed_batches(9) if b.status == "failed")
+    refused = next(b for b in steps.journal.batches.closed(9) if b.status == "failed")
     ((code, (named,)),) = refused.examples.items()
     assert code == "invalid_json_line"
-    record = steps.journal.task(named.rpartition("-")[0])
+    record = steps.journal.views.task(named.rpartition("-")[0])
     assert record is not None
     assert record.calls[0].code == code, "it is the one that got the error"
     assert named in {one.custom_ids[0] for one in asked}
     assert refused.cost == 0
-    assert steps.journal.day().others["status:failed"] == 1
+    assert steps.journal.tallies.day().others["status:failed"] == 1
 
 
 def test_a_batch_says_whose_prompts_it_holds(steps: Steps) -> None:
     for name in ("shop.classify", "shop.classify", "shop.summarise"):
-        task_id = f"of-{name}-{len(steps.journal.lanes()[0:1])}-{steps.journal.now()}"
+        task_id = f"of-{name}-{len(steps.journal.lanes.all()[0:1])}-{steps.journal.clock.now()}"
         lease, claimed = claim(steps.journal, task_id)
         assert claimed.word == "CLAIMED"
         from tests.journals import message, prompt
 
-        word = steps.journal.capture(
+        word = steps.journal.runs.capture(
             task_id,
             token=lease.token,
             message=message(task_id),
@@ -153,7 +153,7 @@ def test_kinds_of_errors_have_an_end() -> None:
 
 
 def test_a_day_that_nobody_saw_is_empty(steps: Steps) -> None:
-    days = steps.journal.days(3)
+    days = steps.journal.tallies.days(3)
     assert [sums.cost for sums in days.values()] == [0, 0, 0]
     assert list(days) == sorted(days)
-    assert steps.journal.samples(timedelta(hours=1)) == []
+    assert steps.journal.tallies.samples(timedelta(hours=1)) == []

@@ -129,11 +129,11 @@ def test_a_task_that_comes_several_times_at_once_asks_once(world: World, times: 
     sent = [outcomes.say.apply_async(("at once",), task_id=task_id) for _ in range(times)]
     world.sent = sent[:1]
     worker.resume()
-    wait_until(lambda: world.journal.waiting_tasks() == 1, description="one has asked")
+    wait_until(lambda: world.journal.waiting.count() == 1, description="one has asked")
     wait_until(lambda: not client.llen("celery"), description="all came")
     outcomes.app.tasks["batchq.flush"].delay(everything=True)
     assert world.errors() == []
-    assert world.journal.counters()["captured"] == 1
+    assert world.journal.tallies.counters()["captured"] == 1
     books(world)
 
 
@@ -184,7 +184,9 @@ def test_a_replica_takes_no_task(server: Server, tmp_path: Path) -> None:
 def test_an_argument_of_ten_megabytes(world: World) -> None:
     """It is in the message, in the prompt and on the batch's line."""
     world.sent = [outcomes.say.delay("x" * 10_000_000)]
-    wait_until(lambda: world.journal.counters().get("captured") == 1, description="it has asked")
+    wait_until(
+        lambda: world.journal.tallies.counters().get("captured") == 1, description="it has asked"
+    )
     outcomes.app.tasks["batchq.flush"].delay(everything=True)
     assert world.errors() == []
     books(world)

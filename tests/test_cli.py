@@ -56,7 +56,7 @@ def ended(steps: Steps, *asked: Asked) -> BatchRecord:
         capture(steps.journal, chat(SECRET))
     steps.submitted()
     steps.until_over()
-    return steps.journal.closed_batches(1)[0]
+    return steps.journal.batches.closed(1)[0]
 
 
 # What there is
@@ -90,7 +90,7 @@ def test_lanes_say_when_they_go_and_why(steps: Steps, cli: Commands) -> None:
 
 
 def test_a_lane_that_is_held_is_listed_without_prompts(steps: Steps, cli: Commands) -> None:
-    steps.journal.hold(LANE)
+    steps.journal.lanes.hold(LANE)
     (lane,) = cli.json("lanes")["lanes"]
     assert (lane["held"], lane["prompts"], lane["oldest_seconds"]) == (True, 0, None)
     assert lane["next_flush_why"] == "it is held"
@@ -212,12 +212,12 @@ def test_what_waits_is_flushed(steps: Steps, cli: Commands) -> None:
     assert cli.out("flush", "luna") == f"to go now: 1 prompt of {LANE.name}\n"
     assert steps.step()
     assert steps.only().lane == LANE
-    steps.journal.hold(EMBEDDINGS)
+    steps.journal.lanes.hold(EMBEDDINGS)
     assert cli.json("flush", code=1) == {"lane": None, "prompts": 0, "held": 1}
-    steps.journal.release(EMBEDDINGS)
+    steps.journal.lanes.release(EMBEDDINGS)
     assert cli.json("flush")["prompts"] == 1
     assert steps.step()
-    assert len(steps.journal.open_batches()) == 2
+    assert len(steps.journal.batches.open()) == 2
 
 
 @pytest.mark.parametrize("by", ["id", "provider_id"])
@@ -236,15 +236,15 @@ def test_a_batch_is_cancelled_and_its_prompts_go_again(steps: Steps, cli: Comman
     capture(steps.journal)
     flush(steps.app, everything=True)
     assert "held" not in cli.run("cancel", steps.only().id, "--no-hold").output
-    assert not steps.journal.held()
+    assert not steps.journal.lanes.held()
 
 
 def bury(journal: Journal) -> Asked:
     asked = capture(journal)
     lease, _ = claim(journal, asked.task_id)
     del lease
-    journal._redis.zadd(journal.key("dead"), {asked.task_id: journal.now()})
-    journal._redis.hset(journal._task(asked.task_id), "dead", 1)
+    journal.store.redis.zadd(journal.store.key("dead"), {asked.task_id: journal.clock.now()})
+    journal.store.redis.hset(journal.store.task_key(asked.task_id), "dead", 1)
     return asked
 
 
@@ -343,7 +343,7 @@ def test_every_command_explains_itself(cli: Commands) -> None:
 def test_a_name_that_would_steer_a_terminal_does_not(steps: Steps, cli: Commands) -> None:
     lane = Lane(account="default", endpoint="/v1/x", model="\x1b[2J", label="new\nline")
     capture(steps.journal, lane=lane)
-    steps.journal._redis.hset("{batchq}:task:evil", "name", "\x1b]0;owned\x07")
+    steps.journal.store.redis.hset("{batchq}:task:evil", "name", "\x1b]0;owned\x07")
     shown = cli.out("lanes") + cli.out("status") + cli.out("show", "evil")
     assert "\x1b" not in shown
     assert "\x07" not in shown

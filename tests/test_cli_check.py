@@ -92,11 +92,11 @@ def make_it_worse(steps: Steps, tasks: list[Asked], gone: Lane) -> None:
         client.zadd("{batchq}:waiting", {task.task_id: 1})
     client.zadd("{batchq}:dead", {tasks[0].task_id: 1})
     head = {"first": tasks[1].custom_ids[0], "since": 1}
-    client.hset(journal.key("head", gone.name), mapping=head)  # type: ignore[arg-type]
-    minutes = journal.now() // 60_000 - 60
+    client.hset(journal.store.key("head", gone.name), mapping=head)  # type: ignore[arg-type]
+    minutes = journal.clock.now() // 60_000 - 60
     client.hset(f"{{batchq}}:minutes:{minutes // 60}", str(minutes % 60), "0 0 0")
-    journal.take_sample(waiting=1_000_000_000, batched=0)
-    today = datetime.fromtimestamp(journal.now() / 1000, tz=UTC).date()
+    journal.tallies.take_sample(waiting=1_000_000_000, batched=0)
+    today = datetime.fromtimestamp(journal.clock.now() / 1000, tz=UTC).date()
     client.hset(f"{{batchq}}:day:{today}", "cost", "1000000")
 
 
@@ -178,7 +178,7 @@ def test_wrong_settings_are_a_problem_too() -> None:
 
 def test_a_level_can_be_let_through(server: Server, emulator: Emulator) -> None:
     steps = Steps(server, emulator, make_app("warned", result_expires=HOUR))
-    steps.journal.note_beat()
+    steps.journal.beat.note()
     cli = Commands(steps.app)
     assert "warning  results" in cli.out("check", "--skip", "workers", code=1)
     assert "0 problems" in cli.out("check", "--skip", "workers", "--fail-on", "problem")

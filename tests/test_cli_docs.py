@@ -75,7 +75,7 @@ class Shop:
 
     def _fill(self, emulator: Emulator) -> None:
         journal = self.steps.journal
-        journal.note_beat()
+        journal.beat.note()
         for number in range(200):
             task = self.ask(f"question {number} " * 900)
             self.ids.setdefault(TASK, task)
@@ -101,8 +101,8 @@ class Shop:
 
     def ask(self, text: str) -> str:
         asked = capture(self.steps.journal, chat(text))
-        key = self.steps.journal._task(asked.task_id)
-        self.steps.journal._redis.hset(key, "name", "shop.tasks.classify")
+        key = self.steps.journal.store.task_key(asked.task_id)
+        self.steps.journal.store.redis.hset(key, "name", "shop.tasks.classify")
         return asked.task_id
 
     def run(self, example: Example, *more: str) -> str:
@@ -117,7 +117,7 @@ class Shop:
     def pause(self) -> None:
         """Its account has no credit."""
         trouble, hour = Trouble("credit", "insufficient_quota"), timedelta(hours=1)
-        self.steps.journal.pause_account(
+        self.steps.journal.pauses.begin(
             LANE, trouble, batch="b", met_in="rows", pauses=(hour, hour)
         )
 

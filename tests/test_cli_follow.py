@@ -86,7 +86,7 @@ def test_events_are_filtered(steps: Steps) -> None:
 
 
 def test_an_event_of_a_newer_release_is_told_too(steps: Steps) -> None:
-    steps.journal.note_event(OtherEvent(at=AT, name="new", fields={"a": "\x1b[2J"}))
+    steps.journal.events.note(OtherEvent(at=AT, name="new", fields={"a": "\x1b[2J"}))
     cli = Commands(steps.app)
     (one,) = lines(cli)
     assert one["kind"]

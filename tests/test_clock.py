@@ -11,7 +11,8 @@ import redis
 from batchq.events import BatchEmptied
 from batchq.journal import Journal
 from batchq.journal.clock import Clock
-from batchq.journal.told import _read
+from batchq.journal.events import _read
+from batchq.journal.store import Store
 from batchq.settings.config import settings
 from tests.apps.base import make_app
 from tests.harness import ROOT, Server, Stack
@@ -24,13 +25,13 @@ PREFIX = "{batchq}"
 @pytest.fixture
 def journal(server: Server) -> Iterator[Journal]:
     with redis.Redis.from_url(server.url) as client:
-        yield Journal(client, settings(make_app("clock")))
+        yield Journal(Store(client, settings(make_app("clock"))))
 
 
 def hours(journal: Journal, server: Server) -> float:
     """By how much the journal's clock is ahead of the server's."""
     seconds, _ = server.client.time()
-    return round((journal.now() / 1000 - seconds) / 3600, 1)
+    return round((journal.clock.now() / 1000 - seconds) / 3600, 1)
 
 
 def test_it_is_the_server_s_until_it_is_moved(journal: Journal, server: Server) -> None:
@@ -44,13 +45,13 @@ def test_it_is_the_server_s_until_it_is_moved(journal: Journal, server: Server) 
 def test_scripts_and_other_processes_have_the_same_time(journal: Journal, server: Server) -> None:
     journal.clock.advance(26 * HOUR)
     with redis.Redis.from_url(server.url) as client:
-        other = Journal(client, settings(make_app("other")))
+        other = Journal(Store(client, settings(make_app("other"))))
         asked = capture(other)
-        assert abs(other.now() - journal.now()) < HOUR / timedelta(milliseconds=1)
-        (lane,) = journal.lanes()
+        assert abs(other.clock.now() - journal.clock.now()) < HOUR / timedelta(milliseconds=1)
+        (lane,) = journal.lanes.all()
         assert lane.oldest < HOUR
         journal.clock.advance(2 * HOUR)
-        (lane,) = other.lanes()
+        (lane,) = other.lanes.all()
         assert 2 * HOUR <= lane.oldest < 3 * HOUR
     assert asked.custom_ids
 
@@ -61,46 +62,46 @@ def test_events_are_in_the_journal_s_time_and_in_order(journal: Journal) -> None
     """
 
     def note(number: int) -> str:
-        at = journal.now()
+        at = journal.clock.now()
         batch, lane = f"b{number}", LANE.name
         event = BatchEmptied(
             at=datetime.fromtimestamp(at / 1000, UTC), batch=batch, lane=lane, prompts=1
         )
-        return journal.note_event(event)
+        return journal.events.note(event)
 
     first = note(1)
     journal.clock.advance(26 * HOUR)
-    behind = journal.last_event_id()
+    behind = journal.events.last_id()
     later = [note(number) for number in range(2, 100)]
     assert behind == first
-    assert [event.id for event in journal.events()] == [first, *later]
+    assert [event.id for event in journal.events.read()] == [first, *later]
     assert int(later[0].partition("-")[0]) - int(first.partition("-")[0]) > 25 * 3_600_000
     # A clock that is set back, as after a failover, stops nobody.
-    journal._redis.delete(f"{PREFIX}:clock")
+    journal.store.redis.delete(f"{PREFIX}:clock")
     assert note(100) > later[-1]
-    assert len(_read(journal._redis.xrange(journal.key("events")))) == 100
+    assert len(_read(journal.store.redis.xrange(journal.store.key("events")))) == 100
 
 
 def test_what_has_an_end_comes_nearer_to_it_but_for_leases(journal: Journal) -> None:
     asked = capture(journal)
-    lease = journal.task_lease("runs")
-    journal.claim("runs", token=lease.token, nesting=0, retries=0)
-    task, bodies = journal._task(asked.task_id), journal._bodies(asked.task_id)
-    before = journal._redis.ttl(task)
-    held = journal._redis.pttl(lease.key)
+    lease = journal.runs.lease("runs")
+    journal.runs.claim("runs", token=lease.token, nesting=0, retries=0)
+    task, bodies = journal.store.task_key(asked.task_id), journal.store.bodies_key(asked.task_id)
+    before = journal.store.redis.ttl(task)
+    held = journal.store.redis.pttl(lease.key)
     journal.clock.advance(26 * HOUR)
     for key in (task, bodies):
-        assert before - 27 * 3600 < journal._redis.ttl(key) <= before - 26 * 3600
-    assert 0 < journal._redis.pttl(lease.key) <= held
+        assert before - 27 * 3600 < journal.store.redis.ttl(key) <= before - 26 * 3600
+    assert 0 < journal.store.redis.pttl(lease.key) <= held
     journal.clock.advance(timedelta(days=14))
-    assert journal.waiting_tasks() == 1, "an index has no end"
-    assert journal._redis.exists(task) <= 1
+    assert journal.waiting.count() == 1, "an index has no end"
+    assert journal.store.redis.exists(task) <= 1
 
 
 def test_beat_has_gone_on_ticking(journal: Journal) -> None:
-    journal.note_beat()
+    journal.beat.note()
     journal.clock.advance(26 * HOUR)
-    seen = journal.since_beat()
+    seen = journal.beat.since()
     assert seen is not None
     assert seen < HOUR
 
@@ -124,10 +125,10 @@ def test_production_neither_moves_it_nor_looks_whether_it_was_moved(
     server.client.set(f"{PREFIX}:clock", 26 * 3_600_000)
     monkeypatch.delenv("BATCHQ_TEST_CLOCK")
     with redis.Redis.from_url(server.url) as client:
-        journal = Journal(client, settings(make_app("production")))
+        journal = Journal(Store(client, settings(make_app("production"))))
         assert hours(journal, server) == 0
         capture(journal)
-        (lane,) = journal.lanes()
+        (lane,) = journal.lanes.all()
         assert timedelta(0) <= lane.oldest < HOUR
         with pytest.raises(RuntimeError, match="BATCHQ_TEST_CLOCK"):
             journal.clock.advance(HOUR)

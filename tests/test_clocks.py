@@ -47,6 +47,6 @@ def test_a_wrong_clock_costs_nothing(stack: Stack, by: str, told: str) -> None:
     world.ask(3)
     assert world.errors() == []
     world.check(batches=1)
-    assert [record.asked_again for record in journal_of(outcomes.app).closed_batches(5)] == [0]
+    assert [record.asked_again for record in journal_of(outcomes.app).batches.closed(5)] == [0]
     # Celery goes by it, so its owner is to know.
     assert f"the clock of this machine is {told}" in worker.output()

@@ -54,7 +54,7 @@ def test_a_worker_sleeps_in_the_middle_and_another_takes_over(world: World, call
     sleeper.pause()
     other.resume()
     wait_until(
-        lambda: world.journal.counters().get("answered") == 3,
+        lambda: world.journal.tallies.counters().get("answered") == 3,
         description="the other one has brought the answers",
     )
     sleeper.resume()
@@ -75,7 +75,7 @@ def test_a_worker_that_slept_before_its_create_cancels_what_it_made(world: World
 
     def answered() -> bool:
         skip_pause(world.stack, world.journal)
-        return world.journal.counters().get("answered") == 3
+        return world.journal.tallies.counters().get("answered") == 3
 
     wait_until(answered, description="the other one has brought the answers")
     world.emulator.fault("stuck_in_progress", at=0)
@@ -95,7 +95,7 @@ def test_a_worker_is_killed_with_the_answer_in_its_hands(world: World) -> None:
     redis.set("hold", 1)
     worker = world.stack.worker(APP)
     world.sent = [outcomes.hold.delay("with the answer")]
-    wait_until(lambda: world.journal.waiting_tasks() == 1, description="it has asked")
+    wait_until(lambda: world.journal.waiting.count() == 1, description="it has asked")
     outcomes.app.tasks["batchq.flush"].delay(everything=True)
     wait_until(lambda: redis.get("held") == "1", description="it has its answer")
     worker.kill()
@@ -122,7 +122,7 @@ def test_a_worker_is_killed_before_its_body_asked(world: World) -> None:
     second.wait_for_output(f"[{task_id}] ends here")
     first.kill()
     redis.delete("hold")
-    wait_until(lambda: world.journal.waiting_tasks() == 1, description="it has asked")
+    wait_until(lambda: world.journal.waiting.count() == 1, description="it has asked")
     outcomes.app.tasks["batchq.flush"].delay(everything=True)
     assert world.sent[0].get(timeout=30)
     assert redis.get("held") == "3"
@@ -136,7 +136,7 @@ def test_a_run_that_slept_does_not_end_its_task_again(world: World) -> None:
     redis.set("hold", 1)
     sleeper = world.stack.worker(APP, concurrency=1)
     world.sent = [outcomes.hold.apply_async(("once",), link=outcomes.tally.s())]
-    wait_until(lambda: world.journal.waiting_tasks() == 1, description="it has asked")
+    wait_until(lambda: world.journal.waiting.count() == 1, description="it has asked")
     outcomes.app.tasks["batchq.flush"].delay(everything=True)
     wait_until(lambda: redis.get("held") == "1", description="it has its answer")
     sleeper.pause()
@@ -166,7 +166,7 @@ def test_a_run_that_slept_as_it_began_does_not_end_its_task_again(world: World) 
     stop = {"BATCHQ_CRASH_AT": f"claim.called:2:stop:{proof}"}
     sleeper = world.stack.worker(APP, pool="solo", environment=stop)
     world.sent = [outcomes.hold.apply_async(("once",), link=outcomes.tally.s())]
-    wait_until(lambda: world.journal.waiting_tasks() == 1, description="it has asked")
+    wait_until(lambda: world.journal.waiting.count() == 1, description="it has asked")
     outcomes.app.tasks["batchq.flush"].delay(everything=True)
     wait_until(proof.exists, description="it begins, with its answer")
     world.stack.worker(APP)

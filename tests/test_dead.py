@@ -66,9 +66,9 @@ def steps(server: Server, emulator: Emulator) -> Steps:
 def killed(steps: Steps, batch_id: str) -> None:
     """Three workers begin a step on this batch and die."""
     for _ in range(3):
-        lease = steps.journal.begin(batch_id)
+        lease = steps.journal.batches.begin(batch_id)
         assert lease is not None
-        steps.journal._redis.delete(lease.key)
+        steps.journal.store.redis.delete(lease.key)
 
 
 @pytest.mark.parametrize("state", ["sealed", "submitted", "finished"])
@@ -92,7 +92,7 @@ def test_a_batch_that_kills_its_workers_is_put_aside(steps: Steps, state: str) -
     assert batchq.status(steps.app).dead == 1
     rescue(steps.app)
     assert steps.wakeups() == [], "it is left alone"
-    assert steps.journal.places(asked.custom_ids) == [f"batch:{batch_id}"]
+    assert steps.journal.answers.places(asked.custom_ids) == [f"batch:{batch_id}"]
 
     assert batchq.retry(steps.app, batch_id)
     assert batchq.dead(steps.app) == []
@@ -107,15 +107,15 @@ def test_a_batch_that_nobody_retries_ends_with_an_error(steps: Steps) -> None:
     flush(steps.app, everything=True)
     batch_id = steps.only().id
     killed(steps, batch_id)
-    assert steps.journal.begin(batch_id) is None
+    assert steps.journal.batches.begin(batch_id) is None
     # As 26 hours later.
-    steps.journal._redis.zadd(steps.journal.key("batches"), {batch_id: 1})
+    steps.journal.store.redis.zadd(steps.journal.store.key("batches"), {batch_id: 1})
     rescue(steps.app)
     (outcome,) = outcomes(steps.journal, asked)
     assert outcome is not None
     assert outcome.status_code == 503
     assert b"workers_killed" in outcome.body
-    assert steps.journal.open_batches() == []
-    others = steps.journal.lane_sums()[LANE].others
+    assert steps.journal.batches.open() == []
+    others = steps.journal.tallies.lanes()[LANE].others
     assert others == {"status:given_up": 1, "error:workers_killed": 1}
     assert steps.resumed() == [asked.task_id]

@@ -128,8 +128,8 @@ def test_every_state_of_a_batch_is_in_the_lifecycle() -> None:
 
 def test_every_key_is_in_the_schema() -> None:
     source = "".join(path.read_text() for path in (ROOT / "batchq/journal").glob("*.py"))
-    kinds = set(re.findall(r'self\.key\("(\w+)"', source))
-    kinds |= set(re.findall(r'self\.key\(name\) for name in \("([^)]+)"\)', source))
+    kinds = set(re.findall(r'\b_?key\("(\w+)"', source))
+    kinds |= set(re.findall(r'\b_?key\(name\) for name in \("([^)]+)"\)', source))
     named = {kind for found in kinds for kind in re.findall(r"\w+", found)}
     missing = [kind for kind in sorted(named) if not re.search(rf"`{kind}[:`]", ARCHITECTURE)]
     assert missing == []

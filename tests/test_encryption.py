@@ -16,6 +16,7 @@ import batchq
 from batchq.errors import ConfigurationError, KeyMissing
 from batchq.journal import Journal
 from batchq.journal.codec import Codec, codec_of
+from batchq.journal.store import Store
 from batchq.settings.config import settings
 from tests.apps import encrypted
 from tests.apps.base import make_app
@@ -41,7 +42,7 @@ def journal_with(
         app = make_app("encrypted", batchq_encryption=VARIABLE if keys else None)
         client = redis.Redis.from_url(server.url)
         clients.append(client)
-        return Journal(client, settings(app))
+        return Journal(Store(client, settings(app)))
 
     yield made
     for client in clients:
@@ -57,16 +58,16 @@ def asked(journal: Journal) -> Asked:
 
 
 def finish(journal: Journal, task: Asked) -> None:
-    words = journal.answer(LANE, [(one, outcome(CANARY)) for one in task.custom_ids])
+    words = journal.answers.add(LANE, [(one, outcome(CANARY)) for one in task.custom_ids])
     assert words == ["ANSWERED", "READY"]
 
 
 def lines(journal: Journal) -> list[bytes]:
     batch_id = "sealed"
-    journal.seal(LANE, batch_id, limits=encrypted.LIMITS, tokens=10**9)
-    record = journal.batch(batch_id)
+    journal.lanes.seal(LANE, batch_id, limits=encrypted.LIMITS, tokens=10**9)
+    record = journal.batches.get(batch_id)
     assert record is not None
-    return [line for _, line in journal.lines(record)]
+    return [line for _, line in journal.lines.of(record)]
 
 
 def found(server: Server, text: str) -> list[bytes]:
@@ -96,11 +97,11 @@ def test_nothing_of_it_is_readable_in_redis(
     finish(journal, task)
     lease, claimed = claim(journal, task.task_id)
     assert claimed.entries[0].outcome == outcome(CANARY)
-    journal.note_step(task.task_id, token=lease.token, name="step#1", value=f'[]\n"{CANARY}"')
-    journal.keep(task.task_id, message=json.dumps({"args": CANARY}).encode())
+    journal.runs.note_step(task.task_id, token=lease.token, name="step#1", value=f'[]\n"{CANARY}"')
+    journal.runs.keep(task.task_id, message=json.dumps({"args": CANARY}).encode())
     assert found(server, CANARY) == []
-    assert journal.messages([task.task_id]) == [json.dumps({"args": CANARY}).encode()]
-    journal.settle(task.task_id, token=lease.token, state="RETRY", final=False)
+    assert journal.tasks.messages([task.task_id]) == [json.dumps({"args": CANARY}).encode()]
+    journal.runs.settle(task.task_id, token=lease.token, state="RETRY", final=False)
     _, again = claim(journal, task.task_id, retries=1)
     assert again.steps == {"step#1": f'[]\n"{CANARY}"'}
 
@@ -143,13 +144,13 @@ def test_without_its_key_nothing_is_read_and_nothing_lost(
     with pytest.raises(KeyMissing, match=r"the prompt .* is encrypted, and"):
         lines(stranger)
     with pytest.raises(KeyMissing, match=f"the message of task {task.task_id}"):
-        stranger.messages([task.task_id])
+        stranger.tasks.messages([task.task_id])
     finish(journal_with(OLD), task)
-    lease, message = stranger.task_lease(task.task_id), b"{}"
+    lease, message = stranger.runs.lease(task.task_id), b"{}"
     with pytest.raises(KeyMissing, match=f"the journal of task {task.task_id}"):
-        stranger.claim(task.task_id, token=lease.token, nesting=0, retries=0)
-    assert stranger.unclaim(task.task_id, token="another", message=message) == "LOST"
-    assert stranger.unclaim(task.task_id, token=lease.token, message=message) == "UNCLAIMED"
+        stranger.runs.claim(task.task_id, token=lease.token, nesting=0, retries=0)
+    assert stranger.runs.unclaim(task.task_id, token="another", message=message) == "LOST"
+    assert stranger.runs.unclaim(task.task_id, token=lease.token, message=message) == "UNCLAIMED"
     assert claim(journal_with(OLD), task.task_id)[1].entries[0].outcome == outcome(CANARY)
 
 
@@ -157,9 +158,9 @@ def test_what_was_changed_is_not_taken(journal_with: Callable[..., Journal]) -> 
     """Each value carries a code of its own: a byte that was changed shows."""
     journal = journal_with(NEW)
     task = asked(journal)
-    key = journal._bodies(task.task_id)
-    sealed = journal._redis.hget(key, "0")
-    journal._redis.hset(key, "0", sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    key = journal.store.bodies_key(task.task_id)
+    sealed = journal.store.redis.hget(key, "0")
+    journal.store.redis.hset(key, "0", sealed[:-1] + bytes([sealed[-1] ^ 1]))
     with pytest.raises(KeyMissing):
         lines(journal)
 
@@ -229,7 +230,7 @@ def test_a_worker_that_lost_a_key_waits_for_it(
     first = stack.worker(APP)
     sent = encrypted.ask.delay(CANARY)
     journal = encrypted.journal()
-    wait_until(lambda: journal.waiting_tasks() == 1, description="it has asked")
+    wait_until(lambda: journal.waiting.count() == 1, description="it has asked")
     first.stop()
     assert found(stack.server, CANARY) == []
     stranger = stack.worker(APP, environment={VARIABLE: NEW.decode()})
@@ -238,7 +239,7 @@ def test_a_worker_that_lost_a_key_waits_for_it(
         lambda: "is not submitted yet: the prompt" in stranger.output(),
         description="it says what it cannot read",
     )
-    (record,) = journal.open_batches()
+    (record,) = journal.batches.open()
     assert "no key in the environment variable BATCHQ_TEST_KEYS opens it" in record.note
     # Its answer comes all the same, by a worker that has both keys and takes no tasks.
     both = f"{NEW.decode()},{OLD.decode()}"
@@ -247,7 +248,7 @@ def test_a_worker_that_lost_a_key_waits_for_it(
     fetcher = stack.worker(APP, queues=["batchq"], environment={VARIABLE: both})
     waits = f"task {encrypted.ask.name} [{sent.id}] waits: the journal of task {sent.id}"
     wait_until(
-        lambda: waits in stranger.output() or (journal.resuming_tasks() == 0 and sent.ready()),
+        lambda: waits in stranger.output() or (journal.resuming.count() == 0 and sent.ready()),
         description="it can be resumed, and the stranger cannot read its answer",
         timeout=60,  # Either may take each step; where the stranger does, it is tried later.
     )

@@ -92,19 +92,19 @@ class Steps:
 
     def until_over(self) -> list[dict[str, str]]:
         """Go on until no batch is open; returns all batches, oldest first."""
-        self.until(lambda: not self.journal.open_batches(), "all batches are over")
-        records = self.journal.closed_batches(100)
+        self.until(lambda: not self.journal.batches.open(), "all batches are over")
+        records = self.journal.batches.closed(100)
         return [self.raw(record.id) for record in reversed(records)]
 
     def raw(self, batch_id: str) -> dict[str, str]:
-        found = self.journal._redis.hgetall(self.journal._batch(batch_id)[0])
+        found = self.journal.store.redis.hgetall(self.journal.store.batch_keys(batch_id)[0])
         return {name.decode(): value.decode() for name, value in found.items()}
 
     def set(self, batch_id: str, **fields: Any) -> None:
-        self.journal._redis.hset(self.journal._batch(batch_id)[0], mapping=fields)
+        self.journal.store.redis.hset(self.journal.store.batch_keys(batch_id)[0], mapping=fields)
 
     def only(self) -> BatchRecord:
-        (record,) = self.journal.open_batches()
+        (record,) = self.journal.batches.open()
         return record
 
     def submitted(self) -> BatchRecord:
@@ -143,7 +143,7 @@ def test_a_lane_is_flushed_when_it_is_full(make: Callable[..., Steps]) -> None:
     steps = make(batchq_flush_after=None, batchq_flush_prompts=3)
     capture_many(steps.journal, 2)
     flush(steps.app)
-    assert steps.journal.open_batches() == []
+    assert steps.journal.batches.open() == []
     capture(steps.journal)
     flush(steps.app)
     assert steps.only().lines == 3
@@ -153,21 +153,21 @@ def test_a_lane_is_flushed_when_it_is_as_large_as_a_file(make: Callable[..., Ste
     steps = make({"bytes": 1_000}, batchq_flush_after=None)
     capture(steps.journal, chat("x" * 300))
     flush(steps.app)
-    assert steps.journal.open_batches() == []
+    assert steps.journal.batches.open() == []
     capture(steps.journal, chat("x" * 600))
     flush(steps.app)
-    assert steps.journal.open_batches() != []
+    assert steps.journal.batches.open() != []
 
 
 def test_a_lane_is_flushed_when_it_is_old(make: Callable[..., Steps]) -> None:
     steps = make(batchq_flush_after=0.3)
     capture(steps.journal)
     flush(steps.app)
-    assert steps.journal.open_batches() == []
+    assert steps.journal.batches.open() == []
 
     def flushed() -> bool:
         flush(steps.app)
-        return bool(steps.journal.open_batches())
+        return bool(steps.journal.batches.open())
 
     wait_until(flushed, description="the lane is flushed")
 
@@ -179,7 +179,7 @@ def test_what_found_no_room_at_night_goes_at_the_next_ticks(make: Callable[..., 
     )
     asked = [capture(steps.journal, tokens=40) for _ in range(5)]
     flush(steps.app)
-    assert steps.journal.open_batches() == [], "it is not yet time"
+    assert steps.journal.batches.open() == [], "it is not yet time"
     flush(steps.app, everything=True)
     assert steps.only().lines == 2
     steps.until_over()
@@ -188,24 +188,24 @@ def test_what_found_no_room_at_night_goes_at_the_next_ticks(make: Callable[..., 
     def gone() -> bool:
         flush(steps.app)
         steps.step()
-        return not [lane for lane in steps.journal.lanes() if lane.lane == LANE]
+        return not [lane for lane in steps.journal.lanes.all() if lane.lane == LANE]
 
     wait_until(gone, description="all that waited then is gone")
     steps.until_over()
     assert set(steps.resumed()) == {one.task_id for one in asked}
-    assert steps.journal.places(late.custom_ids) == ["lane"], "it came later"
+    assert steps.journal.answers.places(late.custom_ids) == ["lane"], "it came later"
 
 
 def test_a_paused_lane_goes_on_after_its_pause(make: Callable[..., Steps]) -> None:
     steps = make(batchq_flush_after=None, batchq_flush_at="02:30")
     capture(steps.journal)
-    steps.journal.pause(LANE, timedelta(milliseconds=300))
+    steps.journal.lanes.pause(LANE, timedelta(milliseconds=300))
     flush(steps.app, everything=True)
-    assert steps.journal.open_batches() == []
+    assert steps.journal.batches.open() == []
 
     def flushed() -> bool:
         flush(steps.app)
-        return bool(steps.journal.open_batches())
+        return bool(steps.journal.batches.open())
 
     wait_until(flushed, description="the lane is flushed")
 
@@ -215,8 +215,8 @@ def test_a_lane_of_an_account_that_is_gone_keeps_its_prompts(steps: Steps) -> No
     asked, other = capture(steps.journal, lane=gone), capture(steps.journal)
     flush(steps.app, everything=True)
     steps.until_over()
-    assert steps.journal.places(asked.custom_ids) == ["lane"]
-    assert steps.journal.places(other.custom_ids) == ["answered"]
+    assert steps.journal.answers.places(asked.custom_ids) == ["lane"]
+    assert steps.journal.answers.places(other.custom_ids) == ["answered"]
 
 
 # What is in a file
@@ -320,7 +320,7 @@ def test_a_file_is_never_in_memory_whole(steps: Steps) -> None:
 def test_a_prompt_whose_body_is_gone_does_not_wait_for_good(steps: Steps) -> None:
     """Its body ran out before the rest of its journal; it was in no file, and had no answer."""
     stays, gone = capture(steps.journal), capture(steps.journal)
-    steps.journal._redis.delete(steps.journal._bodies(gone.task_id))
+    steps.journal.store.redis.delete(steps.journal.store.bodies_key(gone.task_id))
     flush(steps.app, everything=True)
     steps.until_over()
     assert [one.status_code for one in known(steps, stays, gone)] == [200, 400]
@@ -331,7 +331,7 @@ def test_a_batch_nobody_waits_for_is_not_sent(steps: Steps) -> None:
     asked = capture_many(steps.journal, 2)
     flush(steps.app, everything=True)
     for one in asked:
-        steps.journal.drop(one.task_id)
+        steps.journal.tasks.drop(one.task_id)
     (batch,) = steps.until_over()
     assert batch["note"] == "nobody waits for any of its prompts"
     ledger = steps.emulator.ledger()
@@ -364,7 +364,7 @@ def test_no_more_is_queued_than_the_provider_takes(make: Callable[..., Steps]) -
 
     def answered() -> bool:
         flush(steps.app)
-        return steps.journal.counters().get("answered") == 5
+        return steps.journal.tallies.counters().get("answered") == 5
 
     steps.until(answered, "all are answered")
 
@@ -381,13 +381,13 @@ def test_a_refusal_teaches_the_limit_and_takes_no_attempt(steps: Steps) -> None:
     asked = [capture(steps.journal, tokens=40) for _ in range(3)]
     flush(steps.app, everything=True)
     steps.until_over()
-    assert steps.journal.learned_limit(LANE) == 50
-    assert steps.journal.lanes()[0].paused
+    assert steps.journal.lanes.learned_limit(LANE) == 50
+    assert steps.journal.lanes.all()[0].paused
     assert attempts(steps, asked) == [0, 0, 0]
 
     def answered() -> bool:
         flush(steps.app)
-        return steps.journal.counters().get("answered") == 3
+        return steps.journal.tallies.counters().get("answered") == 3
 
     steps.until(answered, "all are answered")
     assert [batch["tokens"] for batch in steps.until_over()] == ["120", "40", "40", "40"]
@@ -400,14 +400,14 @@ def test_a_refused_create_waits_and_says_why(steps: Steps) -> None:
     steps.emulator.fault("unauthorized", call="create", times=3)
     asked = capture(steps.journal)
     flush(steps.app, everything=True)
-    steps.until(lambda: steps.journal.account_pause("default"), "its account is paused")
+    steps.until(lambda: steps.journal.pauses.get("default"), "its account is paused")
     (first,) = steps.until_over()
     assert "invalid_api_key" in first["note"]
     assert attempts(steps, [asked]) == [0]
 
     def answered() -> bool:
         flush(steps.app)
-        return steps.journal.counters().get("answered") == 1
+        return steps.journal.tallies.counters().get("answered") == 1
 
     steps.until(answered, "it is answered")
     *refused, batch = steps.until_over()
@@ -421,7 +421,7 @@ def test_a_long_pause_is_kept_and_no_message_is_held_for_it(steps: Steps) -> Non
     capture(steps.journal)
     flush(steps.app, everything=True)
     steps.until(lambda: "429" in steps.only().note, "the create was refused")
-    assert timedelta(seconds=590) < steps.journal.due_in(steps.only().id)
+    assert timedelta(seconds=590) < steps.journal.batches.due_in(steps.only().id)
     for _ in range(3):
         assert steps.step(), "it is woken early, and only re-arms itself"
     assert steps.emulator.fired("create_429") == 1
@@ -502,12 +502,12 @@ def test_polls_of_an_old_batch_are_minutes_apart_and_no_message_is(
     record = steps.submitted()
     (first,) = steps.wakeups()
     assert first.eta is not None
-    assert steps.journal.due_in(record.id) <= timedelta(seconds=5)
+    assert steps.journal.batches.due_in(record.id) <= timedelta(seconds=5)
     for age, pause in ((0, 5), (100, 25), (1_000, 250), (10_000, 300)):
-        steps.set(record.id, submitted_at=steps.journal.now() - age * 1_000)
-        steps.journal._redis.zadd(steps.journal.key("batches"), {record.id: 1})
+        steps.set(record.id, submitted_at=steps.journal.clock.now() - age * 1_000)
+        steps.journal.store.redis.zadd(steps.journal.store.key("batches"), {record.id: 1})
         poll(steps.app, record.id, steps.only().chain)
-        due = steps.journal.due_in(record.id).total_seconds()
+        due = steps.journal.batches.due_in(record.id).total_seconds()
         assert pause - 2 < due <= pause + 1
         steps.wakeups()
     assert steps.longest <= timedelta(seconds=30)
@@ -521,7 +521,7 @@ def test_a_step_on_a_batch_that_another_works_on_ends(steps: Steps) -> None:
     capture(steps.journal)
     record = steps.submitted()
     steps.wakeups()
-    with steps.journal.batch_lease(record.id):
+    with steps.journal.batches.lease(record.id):
         poll(steps.app, record.id, record.chain)
         fetch(steps.app, record.id)
         flush(steps.app, record.id)
@@ -553,23 +553,23 @@ def test_a_batch_is_read_once(steps: Steps) -> None:
         fetch(steps.app, record.id)
     assert steps.raw(record.id)["answered"] == "3"
     assert sorted(steps.resumed()) == sorted(one.task_id for one in asked)
-    assert steps.journal.counters() == {"captured": 3, "answered": 3}
+    assert steps.journal.tallies.counters() == {"captured": 3, "answered": 3}
 
 
 def test_a_reading_that_broke_off_is_read_again(steps: Steps) -> None:
     """We die when all is answered, before the batch is closed: reading it again is harmless."""
     asked = capture_many(steps.journal, 3)
     record = finished(steps)
-    lines = list(steps.journal.prompts_of(record.id))
+    lines = list(steps.journal.lines.ids(record.id))
     steps.emulator.fault("call_error", call="delete_file", status=500, times=3)
     fetch(steps.app, record.id)
     before = known(steps, *asked)
     steps.set(record.id, state="finished")
-    steps.journal._redis.zadd(steps.journal.key("batches"), {record.id: 1})
+    steps.journal.store.redis.zadd(steps.journal.store.key("batches"), {record.id: 1})
     fetch(steps.app, record.id)
     assert known(steps, *asked) == before
     assert steps.raw(record.id)["already"] == "3"
-    assert list(steps.journal.prompts_of(record.id)) == lines
+    assert list(steps.journal.lines.ids(record.id)) == lines
     assert len(steps.resumed()) == 3
 
 
@@ -592,11 +592,11 @@ def test_the_files_stay_where_another_reads_them(steps: Steps) -> None:
     reading = threading.Thread(target=fetch, args=(steps.app, record.id))
     reading.start()
     wait_until(lambda: steps.emulator.fired("slow"), description="the download is under way")
-    steps.journal._redis.set(steps.journal.key("lease", "batch", record.id), "another's")
+    steps.journal.store.redis.set(steps.journal.store.key("lease", "batch", record.id), "another's")
     reading.join()
     assert steps.raw(record.id)["state"] == "finished"
     assert len(OpenAI(max_retries=0).files.list().data) == 2
-    steps.journal._redis.delete(steps.journal.key("lease", "batch", record.id))
+    steps.journal.store.redis.delete(steps.journal.store.key("lease", "batch", record.id))
     fetch(steps.app, record.id)
     assert steps.raw(record.id)["state"] == "closed"
     assert OpenAI(max_retries=0).files.list().data == []
@@ -611,22 +611,22 @@ def test_a_download_that_never_works_ends_with_asking_again(steps: Steps) -> Non
     assert steps.only().state == "finished"
     assert "502" in steps.only().note
     steps.set(record.id, finished_at=1)
-    steps.journal._redis.zadd(steps.journal.key("batches"), {record.id: 1})
+    steps.journal.store.redis.zadd(steps.journal.store.key("batches"), {record.id: 1})
     fetch(steps.app, record.id)
-    assert steps.journal.places(asked.custom_ids) == ["lane"]
+    assert steps.journal.answers.places(asked.custom_ids) == ["lane"]
     assert attempts(steps, [asked]) == [1]
 
 
 def test_a_row_of_another_batch_answers_nobody(steps: Steps) -> None:
     """A row with the id of a prompt that waits elsewhere took it out of its own lane's books."""
     other = capture(steps.journal, lane=EMBEDDINGS, task_id="elsewhere")
-    steps.journal.pause(EMBEDDINGS, timedelta(minutes=1))
+    steps.journal.lanes.pause(EMBEDDINGS, timedelta(minutes=1))
     asked = capture(steps.journal)
     steps.emulator.fault("unknown_custom_id", custom_id=other.custom_ids[0])
     flush(steps.app, everything=True)
     (batch,) = steps.until_over()
     assert (batch["answered"], batch["unknown"]) == ("1", "1")
-    assert steps.journal.places(other.custom_ids) == ["lane"]
+    assert steps.journal.answers.places(other.custom_ids) == ["lane"]
     assert known(steps, asked)[0].succeeded
 
 
@@ -653,7 +653,7 @@ def test_a_batch_that_is_gone_for_good_is_asked_again(make: Callable[..., Steps]
     flush(steps.app, everything=True)
     (batch,) = steps.until_over()
     assert "404" in batch["note"] or batch["status"] == "unknown"
-    assert steps.journal.places(asked.custom_ids) == ["lane"]
+    assert steps.journal.answers.places(asked.custom_ids) == ["lane"]
     assert attempts(steps, [asked]) == [1]
 
 
@@ -663,12 +663,12 @@ def test_a_batch_that_is_neither_done_nor_cancelled_is_given_up(steps: Steps) ->
     steps.emulator.fault("slow_cancelling")
     steps.emulator.fault("cancel_500", times=1)
     record = steps.submitted()
-    steps.set(record.id, submitted_at=steps.journal.now() - 26 * 3_600_000)
+    steps.set(record.id, submitted_at=steps.journal.clock.now() - 26 * 3_600_000)
     steps.until(lambda: steps.only().status == "cancelling", "it is to be cancelled")
     assert steps.emulator.fired("cancel_500") == 1
-    steps.set(record.id, submitted_at=steps.journal.now() - 28 * 3_600_000)
+    steps.set(record.id, submitted_at=steps.journal.clock.now() - 28 * 3_600_000)
     steps.until_over()
-    assert steps.journal.places(asked.custom_ids) == ["lane"]
+    assert steps.journal.answers.places(asked.custom_ids) == ["lane"]
 
 
 # rescue
@@ -710,7 +710,7 @@ def test_a_late_batch_is_not_woken_at_every_tick(steps: Steps) -> None:
     flush(steps.app, everything=True)
     steps.wakeups()
     overdue = 3 * settings(steps.app).tick
-    wait_until(lambda: steps.journal.open_batches(overdue=overdue), description="it is late")
+    wait_until(lambda: steps.journal.batches.open(overdue=overdue), description="it is late")
     for _ in range(5):
         rescue(steps.app)
     assert [one.verb for one in steps.wakeups()] == ["batchq.flush"]
@@ -721,7 +721,7 @@ def test_a_task_that_has_its_answers_and_no_message_is_found(steps: Steps) -> No
     flush(steps.app, everything=True)
     steps.until_over()
     steps.server.client.delete("celery")
-    steps.journal._redis.zadd(steps.journal.key("resuming"), {asked.task_id: 1})
+    steps.journal.store.redis.zadd(steps.journal.store.key("resuming"), {asked.task_id: 1})
     rescue(steps.app)
     steps.until(lambda: steps.resumed() == [asked.task_id], "its message is sent again")
     rescue(steps.app)
@@ -769,11 +769,11 @@ def test_a_task_that_celery_has_ended_is_not_resumed(steps: Steps) -> None:
     rescue(steps.app)
     steps.server.client.delete("celery")
     steps.app.backend.mark_as_failure(asked.task_id, TimeoutError("a hard time limit"))
-    steps.journal._redis.zadd(steps.journal.key("resuming"), {asked.task_id: 1})
+    steps.journal.store.redis.zadd(steps.journal.store.key("resuming"), {asked.task_id: 1})
     rescue(steps.app)
     steps.step()
     assert steps.resumed() == []
-    assert steps.journal.resuming_tasks() == 0
+    assert steps.journal.resuming.count() == 0
 
 
 def test_no_task_is_forgotten_without_an_answer(make: Callable[..., Steps]) -> None:
@@ -782,12 +782,12 @@ def test_no_task_is_forgotten_without_an_answer(make: Callable[..., Steps]) -> N
     asked, waiting = capture(steps.journal), capture(steps.journal)
     flush(steps.app)
     keep = timedelta(hours=60)
-    now = steps.journal.now()
-    client, queue = steps.journal._redis, steps.journal.key("waiting")
+    now = steps.journal.clock.now()
+    client, queue = steps.journal.store.redis, steps.journal.store.key("waiting")
     for task_id in (asked.task_id, waiting.task_id):
         client.zadd(queue, {task_id: now - int(keep.total_seconds() * 950)})
     # The one has not been written to since; the other went through another batch meanwhile.
-    client.pexpire(steps.journal._task(asked.task_id), int(keep.total_seconds() * 50))
+    client.pexpire(steps.journal.store.task_key(asked.task_id), int(keep.total_seconds() * 50))
     rescue(steps.app)
     (outcome,) = outcomes(steps.journal, asked)
     assert outcome is not None
@@ -800,8 +800,12 @@ def test_no_task_is_forgotten_without_an_answer(make: Callable[..., Steps]) -> N
 def test_what_waits_too_long_shows(steps: Steps) -> None:
     asked = capture_many(steps.journal, 2)
     assert status(steps.app).overdue == 0
-    ago = steps.journal.now() - longest_wait(settings(steps.app)) / timedelta(milliseconds=1) - 1
-    steps.journal._redis.zadd(steps.journal.key("waiting"), {asked[0].task_id: ago})
+    ago = (
+        steps.journal.clock.now()
+        - longest_wait(settings(steps.app)) / timedelta(milliseconds=1)
+        - 1
+    )
+    steps.journal.store.redis.zadd(steps.journal.store.key("waiting"), {asked[0].task_id: ago})
     assert status(steps.app).overdue == 1
 
 
@@ -826,7 +830,10 @@ def known(steps: Steps, *asked: Asked) -> list[Any]:
 
 
 def attempts(steps: Steps, asked: list[Asked]) -> list[int]:
-    tasks = [steps.journal._redis.hgetall(steps.journal._task(one.task_id)) for one in asked]
+    tasks = [
+        steps.journal.store.redis.hgetall(steps.journal.store.task_key(one.task_id))
+        for one in asked
+    ]
     return [int(task[b"0:attempts"]) for task in tasks]
 
 

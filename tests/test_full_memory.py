@@ -113,7 +113,7 @@ def test_a_capture_is_written_whole_or_not_at_all(
     prompts = [prompt("mine", number) for number in range(3)]
 
     def ask() -> str:
-        return journal.capture(
+        return journal.runs.capture(
             "mine", token=lease.token, message=message("mine"), prompts=prompts, next_number=3
         )
 
@@ -134,7 +134,7 @@ def in_a_batch(journal: Journal, count: int) -> tuple[list[Asked], str]:
     assert limits is not None
     from batchq.settings.limits import Limits
 
-    journal.seal(lane, "b", limits=Limits(), tokens=10**9)
+    journal.lanes.seal(lane, "b", limits=Limits(), tokens=10**9)
     return asked, "b"
 
 
@@ -150,27 +150,27 @@ def test_what_runs_gets_done_in_a_full_memory(start: Start) -> None:
     lane = asked[0].prompts[0].lane
     from datetime import timedelta
 
-    with journal.batch_lease(batch_id) as lease:
+    with journal.batches.lease(batch_id) as lease:
         assert lease is not None
-        advanced = journal.advance(batch_id, lease, due=timedelta(0), state="finished")
+        advanced = journal.batches.advance(batch_id, lease, due=timedelta(0), state="finished")
         assert advanced == "ADVANCED"
-        words = journal.answer(lane, [(one.custom_ids[0], outcome()) for one in asked[:2]])
+        words = journal.answers.add(lane, [(one.custom_ids[0], outcome()) for one in asked[:2]])
         assert words == ["READY", "READY"]
-        record = journal.batch(batch_id)
+        record = journal.batches.get(batch_id)
         assert record is not None
         left = asked[2].custom_ids
-        assert journal.requeue(record, left, use_attempt=True) == {left[0]: "REQUEUED"}
-        assert journal.close(record, lease) == "CLOSED"
+        assert journal.lanes.requeue(record, left, use_attempt=True) == {left[0]: "REQUEUED"}
+        assert journal.batches.close(record, lease) == "CLOSED"
     ready = [one.task_id for one in asked[:2]]
-    journal.sent(ready)
+    journal.resuming.sent(ready)
     for task_id in ready:
         run, claimed = claim(journal, task_id)
         assert claimed.word == "CLAIMED"
         assert claimed.entries[0].outcome == outcome()
-        settled = journal.settle(task_id, token=run.token, state="SUCCESS", final=True)
+        settled = journal.runs.settle(task_id, token=run.token, state="SUCCESS", final=True)
         assert settled == "SETTLED"
-    assert journal.waiting_tasks() == 1
-    assert journal.resuming_tasks() == 0
+    assert journal.waiting.count() == 1
+    assert journal.resuming.count() == 0
 
 
 # A worker on a full Redis
@@ -194,7 +194,7 @@ def test_a_worker_comes_through_a_full_memory(stack: Stack, start: Start) -> Non
     running = [app.tasks["tests.apps.unsafe.say"].delay(f"early {n}") for n in range(5)]
     view = journal_on(server)
     wait_until(
-        lambda: sum(b.lines for b in view.open_batches() if b.state == "submitted") == 5,
+        lambda: sum(b.lines for b in view.batches.open() if b.state == "submitted") == 5,
         description="they wait for batches",
     )
     fill(server)
@@ -210,10 +210,10 @@ def test_a_worker_comes_through_a_full_memory(stack: Stack, start: Start) -> Non
     assert stubborn.get(timeout=30)
     ran = stack.emulator.ledger()["lines"].values()
     assert [line["ok"] for line in ran] == [1] * 6
-    wait_until(lambda: not view.open_batches(), description="nothing is under way")
+    wait_until(lambda: not view.batches.open(), description="nothing is under way")
     # A result is there a moment before the journal lets go of its task.
     wait_until(
-        lambda: (view.waiting_tasks(), view.resuming_tasks(), view.lanes()) == (0, 0, []),
+        lambda: (view.waiting.count(), view.resuming.count(), view.lanes.all()) == (0, 0, []),
         description="nothing is left",
     )
 
@@ -238,7 +238,7 @@ def test_what_a_cut_file_leaves_is_whole(start: Start, cut: int) -> None:
         f"{{batchq}}:task:{task!s}" for task in server.client.zrange("{batchq}:waiting", 0, -1)
     }
     assert 8 <= len(waiting) < 10
-    lanes = journal.lanes()
+    lanes = journal.lanes.all()
     assert sum(lane.prompts for lane in lanes) == 3 * len(waiting)
     for key in waiting:
         known = server.client.hgetall(key)

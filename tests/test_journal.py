@@ -17,6 +17,7 @@ from batchq.decide.room import NO_LIMIT
 from batchq.journal import Entry, Journal
 from batchq.journal.lease import Lease
 from batchq.journal.scripts import Call
+from batchq.journal.store import Store
 from batchq.prompt import Lane
 from batchq.settings.config import settings
 from batchq.settings.limits import Limits
@@ -37,26 +38,30 @@ from tests.journals import (
 SECOND = timedelta(seconds=1)
 
 
-class Watched(Journal):
-    """A journal that remembers the keys it gave to its scripts."""
+class WatchedStore(Store):
+    """A store that remembers the keys it gave to its scripts."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.given: list[tuple[str, list[str]]] = []
 
-    def _run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+    def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         self.given.append((script, list(keys)))
-        return super()._run(script, keys, args)
+        return super().run(script, keys, args)
 
-    def _words(self, script: str, calls: Sequence[Call]) -> list[str]:
+    def words(self, script: str, calls: Sequence[Call]) -> list[str]:
         self.given += [(script, list(keys)) for keys, _ in calls]
-        return super()._words(script, calls)
+        return super().words(script, calls)
+
+
+class Watched(Journal):
+    store: WatchedStore
 
 
 def make(redis_url: str, **options: Any) -> Watched:
     app: Celery[Any] = Celery("journal", set_as_current=False)
     app.conf.update(batchq_redis_url=redis_url, **options)
-    return Watched(redis.Redis.from_url(redis_url), settings(app))
+    return Watched(WatchedStore(redis.Redis.from_url(redis_url), settings(app)))
 
 
 @pytest.fixture
@@ -69,24 +74,24 @@ def journal(redis_url: str) -> Iterator[Watched]:
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         assert keys_without_end(client, documented=DOCUMENTED) == []
         assert [key for key in client.scan_iter() if not key.startswith("{batchq}:")] == []
-    for script, keys in journal.given:
+    for script, keys in journal.store.given:
         assert all(key.startswith("{batchq}:") for key in keys), script
 
 
 def sealed(
     journal: Journal, batch_id: str = "b1", *, tokens: int = NO_LIMIT, **limits: Any
 ) -> tuple[int, bool]:
-    return journal.seal(LANE, batch_id, limits=Limits(**limits), tokens=tokens)
+    return journal.lanes.seal(LANE, batch_id, limits=Limits(**limits), tokens=tokens)
 
 
 def held(journal: Journal, batch_id: str = "b1") -> Lease:
-    lease = Lease(journal.key("lease", "batch", batch_id), "the holder")
-    journal._redis.set(lease.key, lease.token, px=60_000)
+    lease = Lease(journal.store.key("lease", "batch", batch_id), "the holder")
+    journal.store.redis.set(lease.key, lease.token, px=60_000)
     return lease
 
 
 def record(journal: Journal, batch_id: str = "b1") -> Any:
-    found = journal.batch(batch_id)
+    found = journal.batches.get(batch_id)
     assert found is not None
     return found
 
@@ -98,7 +103,7 @@ def test_one_run_at_a_time(journal: Journal) -> None:
     lease, first = claim(journal, "t")
     assert first.word == "CLAIMED"
     assert claim(journal, "t")[1].word == "BUSY"
-    again = journal.claim("t", token=lease.token, nesting=0, retries=0)
+    again = journal.runs.claim("t", token=lease.token, nesting=0, retries=0)
     assert again.word == "CLAIMED", "the answer to its own claim was lost on the way"
 
 
@@ -114,13 +119,13 @@ def test_a_retry_that_was_sent_by_a_body_that_had_asked_waits_too(journal: Journ
     """
     asked = capture(journal, None, None)
     assert claim(journal, asked.task_id, retries=1)[1].word == "WAITING"
-    assert journal.answer(LANE, [(one, outcome()) for one in asked.custom_ids])[-1] == "READY"
+    assert journal.answers.add(LANE, [(one, outcome()) for one in asked.custom_ids])[-1] == "READY"
     assert claim(journal, asked.task_id)[1].word == "CLAIMED"
 
 
 def test_a_run_that_has_ended_is_not_run_again(journal: Journal) -> None:
     lease, _ = claim(journal, "t", retries=1)
-    assert journal.settle("t", token=lease.token, state="SUCCESS", final=True) == "SETTLED"
+    assert journal.runs.settle("t", token=lease.token, state="SUCCESS", final=True) == "SETTLED"
     assert claim(journal, "t", retries=1)[1].word == "DONE"
     assert claim(journal, "t", retries=0)[1].word == "DONE"
 
@@ -128,13 +133,13 @@ def test_a_run_that_has_ended_is_not_run_again(journal: Journal) -> None:
 def test_a_delivery_of_an_earlier_run_comes_too_late(journal: Journal) -> None:
     """It must not run the body for a second time, beside a retry that is between two of its own."""
     lease, _ = claim(journal, "t", retries=1)
-    journal.settle("t", token=lease.token, state="RETRY", final=False)
+    journal.runs.settle("t", token=lease.token, state="RETRY", final=False)
     assert claim(journal, "t", retries=0)[1].word == "DONE"
-    earlier = journal.task_lease("t")
-    newer = journal.claim("t", token=lease.token, nesting=1, retries=0)
+    earlier = journal.runs.lease("t")
+    newer = journal.runs.claim("t", token=lease.token, nesting=1, retries=0)
     assert newer.word == "CLAIMED"
-    journal._redis.delete(lease.key)
-    assert journal.claim("t", token=earlier.token, nesting=0, retries=5).word == "DONE"
+    journal.store.redis.delete(lease.key)
+    assert journal.runs.claim("t", token=earlier.token, nesting=0, retries=5).word == "DONE"
 
 
 def died(journal: Journal, times: int = 1, **options: Any) -> None:
@@ -142,7 +147,7 @@ def died(journal: Journal, times: int = 1, **options: Any) -> None:
     for _ in range(times):
         lease, claimed = claim(journal, "t", **options)
         assert claimed.word == "CLAIMED"
-        journal._redis.delete(lease.key)  # as when it runs out
+        journal.store.redis.delete(lease.key)  # as when it runs out
 
 
 def test_a_task_that_kills_its_workers_dies_itself(journal: Journal) -> None:
@@ -150,27 +155,27 @@ def test_a_task_that_kills_its_workers_dies_itself(journal: Journal) -> None:
     died(journal, 3)
     lease, claimed = claim(journal, "t")
     assert claimed.word == "DEAD"
-    assert journal.bury("t", token="a stranger", message=b"m", state="FAILURE") == "LOST"
-    assert journal.bury("t", token=lease.token, message=b"m", state="FAILURE") == "BURIED"
+    assert journal.runs.bury("t", token="a stranger", message=b"m", state="FAILURE") == "LOST"
+    assert journal.runs.bury("t", token=lease.token, message=b"m", state="FAILURE") == "BURIED"
     assert claim(journal, "t")[1].word == "DONE"
-    assert [task_id for task_id, _ in journal.dead_tasks()] == ["t"]
+    assert [task_id for task_id, _ in journal.tasks.dead()] == ["t"]
     # A retry of it (by autoretry_for, say) is not run either.
     assert claim(journal, "t", retries=1)[1].word == "DEAD"
 
 
 def test_a_dead_task_is_revived_with_its_answers(journal: Journal) -> None:
     asked = capture(journal, task_id="t")
-    journal.answer(LANE, [(asked.custom_ids[0], outcome("paid for"))])
+    journal.answers.add(LANE, [(asked.custom_ids[0], outcome("paid for"))])
     died(journal, 3)
     lease, claimed = claim(journal, "t")
     assert claimed.word == "DEAD"
-    journal.bury("t", token=lease.token, message=message("t"), state="FAILURE")
-    assert journal.stuck(unclaimed_for=SECOND) == []
-    assert journal.revive("t") == "task"
-    assert journal.revive("t") is None
-    assert journal.dead_tasks() == []
-    assert journal.stuck(unclaimed_for=SECOND) == ["t"]
-    assert journal.messages(["t"]) == [message("t")]
+    journal.runs.bury("t", token=lease.token, message=message("t"), state="FAILURE")
+    assert journal.resuming.stuck(unclaimed_for=SECOND) == []
+    assert journal.tasks.revive("t") == "task"
+    assert journal.tasks.revive("t") is None
+    assert journal.tasks.dead() == []
+    assert journal.resuming.stuck(unclaimed_for=SECOND) == ["t"]
+    assert journal.tasks.messages(["t"]) == [message("t")]
     died(journal, 2)
     again = claim(journal, "t")[1]
     assert again.word == "CLAIMED"
@@ -184,10 +189,10 @@ def test_a_run_that_ends_in_order_sets_the_count_back(journal: Journal, end: str
     retries = 0
     if end == "asks":
         asked = capture(journal, task_id="t")
-        journal.answer(LANE, [(asked.custom_ids[0], outcome())])
+        journal.answers.add(LANE, [(asked.custom_ids[0], outcome())])
     else:
         lease, _ = claim(journal, "t")
-        journal.settle("t", token=lease.token, state="RETRY", final=False)
+        journal.runs.settle("t", token=lease.token, state="RETRY", final=False)
         retries = 1
     died(journal, 2, retries=retries)
     assert claim(journal, "t", retries=retries)[1].word == "CLAIMED"
@@ -196,51 +201,53 @@ def test_a_run_that_ends_in_order_sets_the_count_back(journal: Journal, end: str
 def test_a_run_that_died_is_sent_again_once_in_a_while(journal: Journal) -> None:
     """A message for every tick went to the queue of a task whose run had died."""
     asked = capture(journal, task_id="t")
-    journal.answer(LANE, [(asked.custom_ids[0], outcome())])
-    journal.sent(["t"])
+    journal.answers.add(LANE, [(asked.custom_ids[0], outcome())])
+    journal.resuming.sent(["t"])
     died(journal)
-    assert journal.stuck(unclaimed_for=SECOND) == ["t"]
-    journal.sent(["t"])
-    assert journal.stuck(unclaimed_for=timedelta(minutes=1)) == []
+    assert journal.resuming.stuck(unclaimed_for=SECOND) == ["t"]
+    journal.resuming.sent(["t"])
+    assert journal.resuming.stuck(unclaimed_for=timedelta(minutes=1)) == []
     died(journal)
-    assert journal.stuck(unclaimed_for=timedelta(minutes=1)) == ["t"]
+    assert journal.resuming.stuck(unclaimed_for=timedelta(minutes=1)) == ["t"]
 
 
 def test_a_newer_run_waits_for_the_end_of_the_one_before(journal: Journal) -> None:
     lease, _ = claim(journal, "t")
     assert claim(journal, "t", retries=1)[1].word == "ENDING"
-    journal.settle("t", token=lease.token, state="RETRY", final=False)
+    journal.runs.settle("t", token=lease.token, state="RETRY", final=False)
     assert claim(journal, "t", retries=1)[1].word == "CLAIMED"
 
 
 def test_a_run_that_died_is_taken_over(journal: Journal) -> None:
     lease, _ = claim(journal, "t")
-    journal._redis.delete(lease.key)
+    journal.store.redis.delete(lease.key)
     other, taken = claim(journal, "t")
     assert taken.word == "CLAIMED"
-    assert journal.settle("t", token=lease.token, state="SUCCESS", final=True) == "LOST"
-    assert journal.settle("t", token=other.token, state="SUCCESS", final=True) == "SETTLED"
+    assert journal.runs.settle("t", token=lease.token, state="SUCCESS", final=True) == "LOST"
+    assert journal.runs.settle("t", token=other.token, state="SUCCESS", final=True) == "SETTLED"
 
 
 def test_a_claim_brings_what_is_known(journal: Journal) -> None:
     asked = capture(journal, chat("a"), chat("b"))
-    journal.answer(LANE, [(asked.custom_ids[0], outcome("A")), (asked.custom_ids[1], outcome("B"))])
+    journal.answers.add(
+        LANE, [(asked.custom_ids[0], outcome("A")), (asked.custom_ids[1], outcome("B"))]
+    )
     lease, claimed = claim(journal, asked.task_id)
     assert [entry.outcome for entry in claimed.entries] == [outcome("A"), outcome("B")]
     assert [entry.fingerprint for entry in claimed.entries] == [
         each.fingerprint for each in asked.prompts
     ]
     assert claimed.next_number == 2
-    journal.note_step(asked.task_id, token=lease.token, name="step#1", value="5")
-    journal._redis.delete(lease.key)
+    journal.runs.note_step(asked.task_id, token=lease.token, name="step#1", value="5")
+    journal.store.redis.delete(lease.key)
     assert claim(journal, asked.task_id)[1].steps == {"step#1": "5"}
 
 
 def test_a_replaced_task_begins_with_an_empty_journal(journal: Journal) -> None:
     asked = capture(journal)
-    journal.answer(LANE, [(asked.custom_ids[0], outcome())])
-    lease = journal.task_lease(asked.task_id)
-    claimed = journal.claim(asked.task_id, token=lease.token, nesting=1, retries=0)
+    journal.answers.add(LANE, [(asked.custom_ids[0], outcome())])
+    lease = journal.runs.lease(asked.task_id)
+    claimed = journal.runs.claim(asked.task_id, token=lease.token, nesting=1, retries=0)
     assert (claimed.word, claimed.entries) == ("CLAIMED", ())
 
 
@@ -256,29 +263,29 @@ def test_a_capture_puts_each_prompt_in_its_lane(journal: Journal) -> None:
     ]
     given: Any = {"token": lease.token, "message": message("t")}
     given |= {"prompts": prompts, "next_number": 2}
-    assert journal.capture("t", **given) == "CAPTURED"
-    assert journal.capture("t", **given) == "ALREADY"
-    assert {(one.lane, one.prompts, one.bytes, one.tokens) for one in journal.lanes()} == {
+    assert journal.runs.capture("t", **given) == "CAPTURED"
+    assert journal.runs.capture("t", **given) == "ALREADY"
+    assert {(one.lane, one.prompts, one.bytes, one.tokens) for one in journal.lanes.all()} == {
         (each.lane, 1, each.size, each.tokens) for each in prompts
     }
-    assert journal.places(["t-0", "t-1"]) == ["lane", "lane"]
-    assert (journal.waiting_tasks(), journal.counters()) == (1, {"captured": 2})
+    assert journal.answers.places(["t-0", "t-1"]) == ["lane", "lane"]
+    assert (journal.waiting.count(), journal.tallies.counters()) == (1, {"captured": 2})
 
 
 def test_a_run_that_was_taken_over_captures_nothing(journal: Journal) -> None:
     lease, _ = claim(journal, "t")
-    journal._redis.delete(lease.key)
+    journal.store.redis.delete(lease.key)
     claim(journal, "t")
     given: Any = {"message": message("t"), "prompts": [prompt("t")], "next_number": 1}
-    assert journal.capture("t", token=lease.token, **given) == "LOST"
-    assert journal.lanes() == []
+    assert journal.runs.capture("t", token=lease.token, **given) == "LOST"
+    assert journal.lanes.all() == []
 
 
 def test_a_run_whose_lease_ran_out_unnoticed_still_captures(journal: Journal) -> None:
     lease, _ = claim(journal, "t")
-    journal._redis.delete(lease.key)
+    journal.store.redis.delete(lease.key)
     given: Any = {"message": message("t"), "prompts": [prompt("t")], "next_number": 1}
-    assert journal.capture("t", token=lease.token, **given) == "CAPTURED"
+    assert journal.runs.capture("t", token=lease.token, **given) == "CAPTURED"
 
 
 # keep, note, settle
@@ -286,15 +293,15 @@ def test_a_run_whose_lease_ran_out_unnoticed_still_captures(journal: Journal) ->
 
 def test_a_message_that_found_its_task_busy_is_kept(journal: Journal) -> None:
     lease, _ = claim(journal, "t")
-    assert journal.keep("t", message=b"the second") == "KEPT"
-    assert journal.stuck(unclaimed_for=SECOND) == [], "the other run is alive"
-    journal._redis.delete(lease.key)
-    assert journal.stuck(unclaimed_for=SECOND) == ["t"]
-    assert journal.messages(["t"]) == [b"the second"]
+    assert journal.runs.keep("t", message=b"the second") == "KEPT"
+    assert journal.resuming.stuck(unclaimed_for=SECOND) == [], "the other run is alive"
+    journal.store.redis.delete(lease.key)
+    assert journal.resuming.stuck(unclaimed_for=SECOND) == ["t"]
+    assert journal.tasks.messages(["t"]) == [b"the second"]
 
 
 def test_nothing_is_kept_for_a_task_nobody_knows(journal: Journal) -> None:
-    assert journal.keep("t", message=b"x") == "GONE"
+    assert journal.runs.keep("t", message=b"x") == "GONE"
 
 
 def test_a_task_that_ended_leaves_no_prompt_though_a_second_delivery_is_kept(
@@ -302,40 +309,40 @@ def test_a_task_that_ended_leaves_no_prompt_though_a_second_delivery_is_kept(
 ) -> None:
     """What it had asked lay in Redis for as long as the mark that refuses a second delivery."""
     asked = capture(journal)
-    journal.answer(LANE, [(asked.custom_ids[0], outcome())])
+    journal.answers.add(LANE, [(asked.custom_ids[0], outcome())])
     lease, _ = claim(journal, asked.task_id)
     assert claim(journal, asked.task_id)[1].word == "BUSY"
-    journal.keep(asked.task_id, message=message(asked.task_id))
-    journal.settle(asked.task_id, token=lease.token, state="SUCCESS", final=True)
-    assert not journal._redis.exists(journal._bodies(asked.task_id))
+    journal.runs.keep(asked.task_id, message=message(asked.task_id))
+    journal.runs.settle(asked.task_id, token=lease.token, state="SUCCESS", final=True)
+    assert not journal.store.redis.exists(journal.store.bodies_key(asked.task_id))
     assert outcomes(journal, asked) == [None]
 
-    assert journal.messages([asked.task_id]) == [message(asked.task_id)]
+    assert journal.tasks.messages([asked.task_id]) == [message(asked.task_id)]
     assert claim(journal, asked.task_id)[1].word == "DONE"
-    assert journal.resuming_tasks() == 0
+    assert journal.resuming.count() == 0
 
 
 def test_only_the_run_itself_notes(journal: Journal) -> None:
     lease, _ = claim(journal, "t")
     entry = Entry(number=0, endpoint="live", model="m", fingerprint="f", round=0, outcome=outcome())
-    assert journal.note_live("t", token=lease.token, entry=entry) == "NOTED"
-    assert journal.note_live("t", token="a stranger", entry=entry) == "LOST"
-    assert journal.note_step("t", token="a stranger", name="n", value="v") == "LOST"
+    assert journal.runs.note_live("t", token=lease.token, entry=entry) == "NOTED"
+    assert journal.runs.note_live("t", token="a stranger", entry=entry) == "LOST"
+    assert journal.runs.note_step("t", token="a stranger", name="n", value="v") == "LOST"
 
 
 def test_settled_twice_is_settled_once(journal: Journal) -> None:
     lease, _ = claim(journal, "t")
-    assert journal.settle("t", token=lease.token, state="SUCCESS", final=True) == "SETTLED"
-    before = journal._redis.hgetall(journal._task("t"))
-    assert journal.settle("t", token=lease.token, state="FAILURE", final=True) == "LOST"
-    assert journal._redis.hgetall(journal._task("t")) == before
+    assert journal.runs.settle("t", token=lease.token, state="SUCCESS", final=True) == "SETTLED"
+    before = journal.store.redis.hgetall(journal.store.task_key("t"))
+    assert journal.runs.settle("t", token=lease.token, state="FAILURE", final=True) == "LOST"
+    assert journal.store.redis.hgetall(journal.store.task_key("t")) == before
 
 
 def test_a_retry_keeps_its_answers_but_for_those_it_asks_again(journal: Journal) -> None:
     asked = capture(journal, None, None)
-    journal.answer(LANE, [(one, outcome(one)) for one in asked.custom_ids])
+    journal.answers.add(LANE, [(one, outcome(one)) for one in asked.custom_ids])
     lease, _ = claim(journal, asked.task_id)
-    journal.settle(asked.task_id, token=lease.token, state="RETRY", final=False, ask_again=[1])
+    journal.runs.settle(asked.task_id, token=lease.token, state="RETRY", final=False, ask_again=[1])
     _, claimed = claim(journal, asked.task_id, retries=1)
     assert [entry.number for entry in claimed.entries] == [0]
     assert claimed.next_number == 2
@@ -343,65 +350,68 @@ def test_a_retry_keeps_its_answers_but_for_those_it_asks_again(journal: Journal)
 
 def test_a_settled_task_leaves_a_mark_and_no_more(journal: Journal) -> None:
     asked = capture(journal)
-    journal.answer(LANE, [(asked.custom_ids[0], outcome())])
+    journal.answers.add(LANE, [(asked.custom_ids[0], outcome())])
     lease, _ = claim(journal, asked.task_id)
-    journal.settle(asked.task_id, token=lease.token, state="SUCCESS", final=True)
-    left = journal._redis.hgetall(journal._task(asked.task_id))
+    journal.runs.settle(asked.task_id, token=lease.token, state="SUCCESS", final=True)
+    left = journal.store.redis.hgetall(journal.store.task_key(asked.task_id))
     mark = {name: value for name, value in left.items() if not name.startswith((b"was:", b"name"))}
     assert mark == {b"nesting": b"0", b"retries": b"0", b"done": b"SUCCESS", b"calls": b"1"}
     # For people to look at, without a word of what was asked or answered.
-    record = journal.task(asked.task_id)
+    record = journal.views.task(asked.task_id)
     assert record is not None
     assert [(call.status_code, call.place) for call in record.calls] == [(200, "answered")]
-    assert journal.question(asked.custom_ids[0]) is None
-    assert journal.outcome(asked.custom_ids[0]) is None
-    assert not journal._redis.exists(journal._bodies(asked.task_id))
-    assert (journal.waiting_tasks(), journal.resuming_tasks()) == (0, 0)
+    assert journal.views.question(asked.custom_ids[0]) is None
+    assert journal.views.outcome(asked.custom_ids[0]) is None
+    assert not journal.store.redis.exists(journal.store.bodies_key(asked.task_id))
+    assert (journal.waiting.count(), journal.resuming.count()) == (0, 0)
 
 
 def test_a_mark_that_is_kept_for_no_time_at_all_goes(redis_url: str, journal: Journal) -> None:
     hasty = make(redis_url, batchq_keep_done=0.001)
     lease, _ = claim(hasty, "t")
-    hasty.settle("t", token=lease.token, state="SUCCESS", final=True)
-    wait_until(lambda: not hasty._redis.exists(hasty._task("t")), description="the mark is gone")
+    hasty.runs.settle("t", token=lease.token, state="SUCCESS", final=True)
+    wait_until(
+        lambda: not hasty.store.redis.exists(hasty.store.task_key("t")),
+        description="the mark is gone",
+    )
 
 
 # leases
 
 
 def test_a_lease_is_held_by_one(journal: Journal) -> None:
-    with journal.lane_lease(LANE) as lease:
+    with journal.lanes.lease(LANE) as lease:
         assert lease is not None
-        with journal.lane_lease(LANE) as second:
+        with journal.lanes.lease(LANE) as second:
             assert second is None
-        assert journal.renew([lease, Lease(lease.key, "a stranger")], SECOND) == [True, False]
-    with journal.lane_lease(LANE) as third:
+        assert journal.store.renew([lease, Lease(lease.key, "a stranger")], SECOND) == [True, False]
+    with journal.lanes.lease(LANE) as third:
         assert third is not None
 
 
 def test_a_lease_is_renewed_while_it_is_held(redis_url: str, journal: Journal) -> None:
-    with make(redis_url, batchq_lease=0.3).lane_lease(LANE) as lease:
+    with make(redis_url, batchq_lease=0.3).lanes.lease(LANE) as lease:
         assert lease is not None
-        until = journal.now() + 900
-        wait_until(lambda: journal.now() > until, description="three leases have passed")
-        assert journal._redis.get(lease.key) == lease.token.encode()
+        until = journal.clock.now() + 900
+        wait_until(lambda: journal.clock.now() > until, description="three leases have passed")
+        assert journal.store.redis.get(lease.key) == lease.token.encode()
 
 
 def test_a_stranger_does_not_release(journal: Journal) -> None:
     lease = held(journal)
-    assert journal._word("release", [lease.key], ["a stranger"]) == "LOST"
-    assert journal._word("release", [lease.key], [lease.token]) == "RELEASED"
-    assert journal._word("release", [lease.key], [lease.token]) == "LOST"
+    assert journal.store.word("release", [lease.key], ["a stranger"]) == "LOST"
+    assert journal.store.word("release", [lease.key], [lease.token]) == "RELEASED"
+    assert journal.store.word("release", [lease.key], [lease.token]) == "LOST"
 
 
 def test_the_rightful_run_gets_its_lease_back(journal: Journal) -> None:
     """It ran out while Redis was away: as long as nobody has claimed, the run is still its own."""
     lease, _ = claim(journal, "t")
-    journal._redis.delete(lease.key)
-    assert journal.renew([lease], SECOND) == [True]
+    journal.store.redis.delete(lease.key)
+    assert journal.store.renew([lease], SECOND) == [True]
     other = Lease(lease.key, "a stranger", owner=lease.owner)
-    journal._redis.delete(lease.key)
-    assert journal.renew([other], SECOND) == [False]
+    journal.store.redis.delete(lease.key)
+    assert journal.store.renew([other], SECOND) == [False]
 
 
 # seal
@@ -410,11 +420,11 @@ def test_the_rightful_run_gets_its_lease_back(journal: Journal) -> None:
 def test_a_lane_is_sealed_in_the_order_it_was_asked(journal: Journal) -> None:
     first = capture(journal, *[chat(f"{number}") for number in range(9)])
     assert sealed(journal) == (9, False)
-    assert list(journal.prompts_of("b1")) == first.custom_ids
-    assert journal.prompt_at("b1", 1) == first.custom_ids[0]
-    assert journal.prompt_at("b1", 10) is None
-    assert journal.lanes() == []
-    assert set(journal.places(first.custom_ids)) == {"batch:b1"}
+    assert list(journal.lines.ids("b1")) == first.custom_ids
+    assert journal.lines.prompt_at("b1", 1) == first.custom_ids[0]
+    assert journal.lines.prompt_at("b1", 10) is None
+    assert journal.lanes.all() == []
+    assert set(journal.answers.places(first.custom_ids)) == {"batch:b1"}
     known = record(journal)
     assert (known.state, known.lines, known.lane) == ("sealed", 9, LANE)
     assert known.bytes == sum(each.size for each in first.prompts)
@@ -432,7 +442,7 @@ def test_a_batch_is_full_at_each_of_its_limits(
     asked = [capture(journal, body, inputs=3, tokens=12) for _ in range(6)]
     assert asked[0].prompts[0].size == 203
     assert sealed(journal, **limits) == (moved, True)
-    (left,) = journal.lanes()
+    (left,) = journal.lanes.all()
     assert (left.prompts, left.tokens) == (6 - moved, 12 * (6 - moved))
 
 
@@ -446,29 +456,31 @@ def test_nothing_joins_a_batch_whose_file_is_on_its_way(journal: Journal) -> Non
     capture(journal)
     sealed(journal)
     later = capture(journal)
-    journal.advance("b1", held(journal), due=SECOND, upload_intent_at=journal.now())
+    journal.batches.advance("b1", held(journal), due=SECOND, upload_intent_at=journal.clock.now())
     assert sealed(journal) == (0, True)
-    assert journal.places(later.custom_ids) == ["lane"]
+    assert journal.answers.places(later.custom_ids) == ["lane"]
     assert sealed(journal, "b2") == (1, False)
 
 
 def test_a_prompt_whose_task_is_forgotten_is_not_asked(journal: Journal) -> None:
     gone, stays = capture(journal), capture(journal)
-    journal._redis.delete(journal._task(gone.task_id), journal._bodies(gone.task_id))
+    journal.store.redis.delete(
+        journal.store.task_key(gone.task_id), journal.store.bodies_key(gone.task_id)
+    )
     assert sealed(journal) == (1, False)
-    assert list(journal.prompts_of("b1")) == stays.custom_ids
-    assert journal.lanes() == []
+    assert list(journal.lines.ids("b1")) == stays.custom_ids
+    assert journal.lanes.all() == []
 
 
 def test_an_answered_prompt_is_not_asked_again(journal: Journal) -> None:
     """An answer that was given past the lane left its prompt there, and it was paid for twice."""
     asked = capture(journal, None, None)
     elsewhere = Lane(account="default", endpoint="/v1/responses", model="other")
-    journal.answer(elsewhere, [(asked.custom_ids[0], outcome("first"))])
+    journal.answers.add(elsewhere, [(asked.custom_ids[0], outcome("first"))])
     assert sealed(journal) == (1, False)
-    assert list(journal.prompts_of("b1")) == asked.custom_ids[1:]
-    assert journal.places(asked.custom_ids) == ["answered", "batch:b1"]
-    assert journal._redis.hgetall(journal._lane(LANE)[1]) == {}
+    assert list(journal.lines.ids("b1")) == asked.custom_ids[1:]
+    assert journal.answers.places(asked.custom_ids) == ["answered", "batch:b1"]
+    assert journal.store.redis.hgetall(journal.store.lane_keys(LANE)[1]) == {}
 
 
 # requeue
@@ -477,14 +489,14 @@ def test_an_answered_prompt_is_not_asked_again(journal: Journal) -> None:
 def test_unanswered_prompts_go_back_where_they_were(journal: Journal) -> None:
     first, later = capture(journal, task_id="a"), capture(journal, task_id="b")
     sealed(journal, lines=1)
-    assert journal.requeue(record(journal), first.custom_ids, use_attempt=True) == {
+    assert journal.lanes.requeue(record(journal), first.custom_ids, use_attempt=True) == {
         first.custom_ids[0]: "REQUEUED"
     }
-    assert journal.requeue(record(journal), first.custom_ids, use_attempt=True) == {
+    assert journal.lanes.requeue(record(journal), first.custom_ids, use_attempt=True) == {
         first.custom_ids[0]: "ELSEWHERE"
     }
     sealed(journal, "b2")
-    assert list(journal.prompts_of("b2")) == ids([first, later])
+    assert list(journal.lines.ids("b2")) == ids([first, later])
 
 
 def test_attempts_run_out(journal: Journal) -> None:
@@ -492,7 +504,7 @@ def test_attempts_run_out(journal: Journal) -> None:
     words: list[str] = []
     for number in range(3):
         sealed(journal, f"b{number}")
-        words += journal.requeue(
+        words += journal.lanes.requeue(
             record(journal, f"b{number}"), asked.custom_ids, use_attempt=True
         ).values()
     assert words == ["REQUEUED", "REQUEUED", "EXHAUSTED"]
@@ -502,7 +514,9 @@ def test_a_requeue_that_uses_no_attempt_goes_on_for_ever(journal: Journal) -> No
     asked = capture(journal)
     for number in range(5):
         sealed(journal, f"b{number}")
-        words = journal.requeue(record(journal, f"b{number}"), asked.custom_ids, use_attempt=False)
+        words = journal.lanes.requeue(
+            record(journal, f"b{number}"), asked.custom_ids, use_attempt=False
+        )
         assert set(words.values()) == {"REQUEUED"}
 
 
@@ -510,7 +524,7 @@ def test_one_attempt_is_one_batch(redis_url: str, journal: Journal) -> None:
     strict = make(redis_url, batchq_max_attempts=1)
     asked = capture(strict)
     sealed(strict)
-    words = strict.requeue(record(strict), asked.custom_ids, use_attempt=True)
+    words = strict.lanes.requeue(record(strict), asked.custom_ids, use_attempt=True)
     assert set(words.values()) == {"EXHAUSTED"}
 
 
@@ -521,28 +535,28 @@ def test_the_first_outcome_stands_and_the_last_one_frees_the_task(journal: Journ
     asked = capture(journal, None, None)
     one, two = asked.custom_ids
     sealed(journal)
-    assert journal.answer(LANE, [(one, outcome("first"))]) == ["ANSWERED"]
-    assert journal.answer(LANE, [(one, outcome("second"))]) == ["ALREADY"]
-    assert journal.resuming_tasks() == 0
-    assert journal.answer(LANE, [(two, outcome("other"))]) == ["READY"]
-    assert (journal.waiting_tasks(), journal.resuming_tasks()) == (0, 1)
+    assert journal.answers.add(LANE, [(one, outcome("first"))]) == ["ANSWERED"]
+    assert journal.answers.add(LANE, [(one, outcome("second"))]) == ["ALREADY"]
+    assert journal.resuming.count() == 0
+    assert journal.answers.add(LANE, [(two, outcome("other"))]) == ["READY"]
+    assert (journal.waiting.count(), journal.resuming.count()) == (0, 1)
     assert outcomes(journal, asked) == [outcome("first"), outcome("other")]
-    assert journal.messages([asked.task_id]) == [message(asked.task_id)]
-    assert journal.counters() == {"captured": 2, "answered": 2}
+    assert journal.tasks.messages([asked.task_id]) == [message(asked.task_id)]
+    assert journal.tallies.counters() == {"captured": 2, "answered": 2}
 
 
 def test_nobody_asks_this(journal: Journal) -> None:
-    assert journal.answer(LANE, [("nobody-0", outcome())]) == ["UNKNOWN"]
+    assert journal.answers.add(LANE, [("nobody-0", outcome())]) == ["UNKNOWN"]
 
 
 def test_a_late_answer_saves_the_second_asking(journal: Journal) -> None:
     asked = capture(journal)
     sealed(journal)
-    journal.requeue(record(journal), asked.custom_ids, use_attempt=True)
-    assert journal.answer(LANE, [(asked.custom_ids[0], outcome())]) == ["READY"]
-    assert [(lane.prompts, lane.bytes, lane.tokens) for lane in journal.lanes()] == [(0, 0, 0)]
+    journal.lanes.requeue(record(journal), asked.custom_ids, use_attempt=True)
+    assert journal.answers.add(LANE, [(asked.custom_ids[0], outcome())]) == ["READY"]
+    assert [(lane.prompts, lane.bytes, lane.tokens) for lane in journal.lanes.all()] == [(0, 0, 0)]
     assert sealed(journal, "b2") == (0, False)
-    assert journal.lanes() == []
+    assert journal.lanes.all() == []
 
 
 # tasks on their way back
@@ -550,29 +564,31 @@ def test_a_late_answer_saves_the_second_asking(journal: Journal) -> None:
 
 def test_a_message_that_was_sent_is_not_sent_again_at_once(journal: Journal) -> None:
     asked = capture(journal)
-    journal.answer(LANE, [(asked.custom_ids[0], outcome())])
-    assert journal.stuck(unclaimed_for=SECOND) == [], "whoever brought the answer is about to"
-    (ready,) = journal._redis.zrange(journal.key("resuming"), 0, 0, withscores=True)
-    journal._redis.zadd(journal.key("resuming"), {asked.task_id: ready[1] + 9_000})
-    assert journal.stuck(unclaimed_for=SECOND) == [asked.task_id], "it was never sent"
-    journal.sent([asked.task_id])
-    assert journal.stuck(unclaimed_for=SECOND) == []
-    assert journal.stuck(unclaimed_for=timedelta(milliseconds=-1)) == [asked.task_id]
+    journal.answers.add(LANE, [(asked.custom_ids[0], outcome())])
+    assert journal.resuming.stuck(unclaimed_for=SECOND) == [], (
+        "whoever brought the answer is about to"
+    )
+    (ready,) = journal.store.redis.zrange(journal.store.key("resuming"), 0, 0, withscores=True)
+    journal.store.redis.zadd(journal.store.key("resuming"), {asked.task_id: ready[1] + 9_000})
+    assert journal.resuming.stuck(unclaimed_for=SECOND) == [asked.task_id], "it was never sent"
+    journal.resuming.sent([asked.task_id])
+    assert journal.resuming.stuck(unclaimed_for=SECOND) == []
+    assert journal.resuming.stuck(unclaimed_for=timedelta(milliseconds=-1)) == [asked.task_id]
 
 
 def test_sent_of_a_task_that_is_gone_writes_nothing(journal: Journal) -> None:
-    journal.sent(["nobody"])
-    assert journal._redis.keys("*") == []
+    journal.resuming.sent(["nobody"])
+    assert journal.store.redis.keys("*") == []
 
 
 def test_a_run_that_died_with_its_answers_is_stuck(journal: Journal) -> None:
     asked = capture(journal)
-    journal.answer(LANE, [(asked.custom_ids[0], outcome())])
-    journal.sent([asked.task_id])
+    journal.answers.add(LANE, [(asked.custom_ids[0], outcome())])
+    journal.resuming.sent([asked.task_id])
     lease, _ = claim(journal, asked.task_id)
-    assert journal.stuck(unclaimed_for=SECOND) == []
-    journal._redis.delete(lease.key)
-    assert journal.stuck(unclaimed_for=SECOND) == [asked.task_id]
+    assert journal.resuming.stuck(unclaimed_for=SECOND) == []
+    journal.store.redis.delete(lease.key)
+    assert journal.resuming.stuck(unclaimed_for=SECOND) == [asked.task_id]
 
 
 def test_a_task_whose_journal_ran_out_waits_no_more(redis_url: str, journal: Journal) -> None:
@@ -580,11 +596,14 @@ def test_a_task_whose_journal_ran_out_waits_no_more(redis_url: str, journal: Jou
     short = make(redis_url, batchq_keep_journal=0.6, batchq_batch_deadline=0.5)
     stays, gone = capture(journal), capture(short)
     wait_until(
-        lambda: not short._redis.exists(short._task(gone.task_id)), description="it has run out"
+        lambda: not short.store.redis.exists(short.store.task_key(gone.task_id)),
+        description="it has run out",
     )
-    short.forget_expired()
-    journal.forget_expired()
-    assert journal._redis.zrange(journal.key("waiting"), 0, -1) == [stays.task_id.encode()]
+    short.waiting.forget_expired()
+    journal.waiting.forget_expired()
+    assert journal.store.redis.zrange(journal.store.key("waiting"), 0, -1) == [
+        stays.task_id.encode()
+    ]
 
 
 # drop
@@ -592,23 +611,23 @@ def test_a_task_whose_journal_ran_out_waits_no_more(redis_url: str, journal: Jou
 
 def test_a_dropped_task_takes_its_prompts_along(journal: Journal) -> None:
     gone, stays = capture(journal, None, None), capture(journal)
-    journal.drop(gone.task_id)
-    (lane,) = journal.lanes()
+    journal.tasks.drop(gone.task_id)
+    (lane,) = journal.lanes.all()
     assert (lane.prompts, lane.bytes) == (1, stays.prompts[0].size)
     assert lane.tokens == stays.prompts[0].tokens
-    assert journal.waiting_tasks() == 1
-    journal.drop(stays.task_id)
-    assert not journal._redis.exists(*journal._lane(LANE))
-    assert journal.answer(LANE, [(gone.custom_ids[0], outcome())]) == ["UNKNOWN"]
+    assert journal.waiting.count() == 1
+    journal.tasks.drop(stays.task_id)
+    assert not journal.store.redis.exists(*journal.store.lane_keys(LANE))
+    assert journal.answers.add(LANE, [(gone.custom_ids[0], outcome())]) == ["UNKNOWN"]
 
 
 def test_a_dropped_task_does_not_run_again(journal: Journal) -> None:
     """Rescue dropped a finished task with its mark; a third delivery ran it, and paid, again."""
     asked = capture(journal)
-    journal.drop(asked.task_id)
-    journal.drop(asked.task_id)
+    journal.tasks.drop(asked.task_id)
+    journal.tasks.drop(asked.task_id)
     assert claim(journal, asked.task_id)[1].word == "DONE"
-    journal.drop("nobody")
+    journal.tasks.drop("nobody")
 
 
 # batches
@@ -617,41 +636,44 @@ def test_a_dropped_task_does_not_run_again(journal: Journal) -> None:
 def test_only_the_holder_of_the_lease_advances_and_closes_a_batch(journal: Journal) -> None:
     capture(journal)
     sealed(journal)
-    lease, stranger = held(journal), Lease(journal.key("lease", "batch", "b1"), "a stranger")
-    assert journal.advance("b1", stranger, due=SECOND, state="uploaded") == "LOST"
+    lease, stranger = held(journal), Lease(journal.store.key("lease", "batch", "b1"), "a stranger")
+    assert journal.batches.advance("b1", stranger, due=SECOND, state="uploaded") == "LOST"
     assert record(journal).state == "sealed"
-    assert journal.advance("b1", lease, due=timedelta(minutes=1), state="uploaded") == "ADVANCED"
+    assert (
+        journal.batches.advance("b1", lease, due=timedelta(minutes=1), state="uploaded")
+        == "ADVANCED"
+    )
     assert record(journal).state == "uploaded"
-    assert timedelta(seconds=50) < journal.due_in("b1") <= timedelta(minutes=1)
-    assert journal.open_batches(overdue=timedelta(0)) == []
-    assert journal.close(record(journal), stranger) == "LOST"
-    assert journal.close(record(journal), lease, status="completed") == "CLOSED"
-    assert journal.close(record(journal), lease, status="completed") == "LOST"
-    assert journal.open_batches() == []
-    assert [(one.id, one.state) for one in journal.closed_batches(5)] == [("b1", "closed")]
+    assert timedelta(seconds=50) < journal.batches.due_in("b1") <= timedelta(minutes=1)
+    assert journal.batches.open(overdue=timedelta(0)) == []
+    assert journal.batches.close(record(journal), stranger) == "LOST"
+    assert journal.batches.close(record(journal), lease, status="completed") == "CLOSED"
+    assert journal.batches.close(record(journal), lease, status="completed") == "LOST"
+    assert journal.batches.open() == []
+    assert [(one.id, one.state) for one in journal.batches.closed(5)] == [("b1", "closed")]
 
 
 def test_one_step_at_a_time(journal: Journal) -> None:
     capture(journal)
     sealed(journal)
-    with journal.batch_lease("b1") as lease:
+    with journal.batches.lease("b1") as lease:
         assert lease is not None
-        with journal.batch_lease("b1") as second:
+        with journal.batches.lease("b1") as second:
             assert second is None
-    with journal.batch_lease("nobody's") as gone:
+    with journal.batches.lease("nobody's") as gone:
         assert gone is None
-    with journal.batch_lease("b1") as third:
+    with journal.batches.lease("b1") as third:
         assert third is not None
 
 
 def killed(journal: Journal, times: int = 1, **fields: Any) -> None:
     """A step on the batch begins, records what it does, and its worker dies."""
     for _ in range(times):
-        lease = journal.begin("b1")
+        lease = journal.batches.begin("b1")
         assert lease is not None
         if fields:
-            assert journal.advance("b1", lease, due=timedelta(0), **fields) == "ADVANCED"
-        journal._redis.delete(lease.key)  # as when it runs out
+            assert journal.batches.advance("b1", lease, due=timedelta(0), **fields) == "ADVANCED"
+        journal.store.redis.delete(lease.key)  # as when it runs out
 
 
 def test_a_batch_that_kills_its_workers_is_set_aside(journal: Journal) -> None:
@@ -659,19 +681,19 @@ def test_a_batch_that_kills_its_workers_is_set_aside(journal: Journal) -> None:
     capture(journal)
     sealed(journal)
     killed(journal, 3)
-    with journal.batch_lease("b1") as lease:
+    with journal.batches.lease("b1") as lease:
         assert lease is None
-    assert journal.begin("b1") is None, "it is not only the step that finds it dead"
+    assert journal.batches.begin("b1") is None, "it is not only the step that finds it dead"
     dead = record(journal)
     assert "killed their workers" in dead.note
     assert dead.dead_at
-    assert timedelta(hours=25) < journal.due_in("b1") <= timedelta(hours=26)
-    assert journal.revive("b1") == "batch"
-    assert journal.due_in("b1") <= timedelta(0)
+    assert timedelta(hours=25) < journal.batches.due_in("b1") <= timedelta(hours=26)
+    assert journal.tasks.revive("b1") == "batch"
+    assert journal.batches.due_in("b1") <= timedelta(0)
     assert record(journal).dead_at == 0
-    assert journal.revive("b1") is None
+    assert journal.tasks.revive("b1") is None
     killed(journal, 2)
-    with journal.batch_lease("b1") as lease:
+    with journal.batches.lease("b1") as lease:
         assert lease is not None
 
 
@@ -679,39 +701,39 @@ def test_a_step_that_ends_in_order_or_gets_on_is_none_of_the_killed(journal: Jou
     capture(journal)
     sealed(journal)
     killed(journal, 2)
-    with journal.batch_lease("b1") as lease:
+    with journal.batches.lease("b1") as lease:
         assert lease is not None
     killed(journal, 2)
     killed(journal, 1, state="uploaded")
     killed(journal, 1, state="submitted")
     assert record(journal).crashes == 0
     killed(journal, 1)
-    journal.gets_on("b1")
+    journal.batches.gets_on("b1")
     killed(journal, 2)
     assert record(journal).crashes == 2
-    with journal.batch_lease("b1") as lease:
+    with journal.batches.lease("b1") as lease:
         assert lease is None
 
 
 def test_a_step_under_way_is_not_woken(journal: Journal) -> None:
     capture(journal)
     sealed(journal)
-    with journal.batch_lease("b1"):
-        assert not journal.wake("b1", longest=SECOND)
-    assert journal.wake("b1", longest=SECOND)
+    with journal.batches.lease("b1"):
+        assert not journal.batches.wake("b1", longest=SECOND)
+    assert journal.batches.wake("b1", longest=SECOND)
 
 
 def test_a_late_batch_is_woken_once_in_a_while(journal: Journal) -> None:
     capture(journal)
     sealed(journal)
     late = wait_until(
-        lambda: journal.open_batches(overdue=timedelta(milliseconds=50)), description="it is late"
+        lambda: journal.batches.open(overdue=timedelta(milliseconds=50)), description="it is late"
     )
     assert [one.id for one in late] == ["b1"]
-    assert journal.wake("b1", longest=SECOND, chain="new")
-    assert not journal.wake("b1", longest=SECOND, chain="newer")
+    assert journal.batches.wake("b1", longest=SECOND, chain="new")
+    assert not journal.batches.wake("b1", longest=SECOND, chain="newer")
     assert record(journal).chain == "new"
-    assert journal.due_in("b1") <= timedelta(0), "the step that is woken is due now"
+    assert journal.batches.due_in("b1") <= timedelta(0), "the step that is woken is due now"
 
 
 def test_the_pause_between_two_wakes_doubles(redis_url: str, journal: Journal) -> None:
@@ -722,8 +744,10 @@ def test_the_pause_between_two_wakes_doubles(redis_url: str, journal: Journal) -
     woken_at: list[int] = []
 
     def wake() -> bool:
-        if hasty.wake("b1", longest=timedelta(milliseconds=400)):
-            woken_at.append(int(journal._redis.hget(journal._batch("b1")[0], "woken_at") or 0))
+        if hasty.batches.wake("b1", longest=timedelta(milliseconds=400)):
+            woken_at.append(
+                int(journal.store.redis.hget(journal.store.batch_keys("b1")[0], "woken_at") or 0)
+            )
         return len(woken_at) == 6
 
     wait_until(wake, description="it is woken six times", every=0.005)
@@ -731,9 +755,9 @@ def test_the_pause_between_two_wakes_doubles(redis_url: str, journal: Journal) -
     for pause, least in zip(pauses, (100, 200, 400, 400, 400), strict=True):
         assert pause >= least, pauses
     # A step that is taken sets it back.
-    with hasty.batch_lease("b1"):
+    with hasty.batches.lease("b1"):
         pass
-    assert hasty.wake("b1", longest=SECOND)
+    assert hasty.batches.wake("b1", longest=SECOND)
 
 
 def test_the_lines_of_a_batch_are_its_bodies(journal: Journal) -> None:
@@ -741,8 +765,8 @@ def test_the_lines_of_a_batch_are_its_bodies(journal: Journal) -> None:
     asked = capture(journal, chat("short"), long)
     gone = capture(journal)
     sealed(journal)
-    journal._redis.delete(journal._bodies(gone.task_id))
-    lines = list(journal.lines(record(journal)))
+    journal.store.redis.delete(journal.store.bodies_key(gone.task_id))
+    lines = list(journal.lines.of(record(journal)))
     assert sorted(custom_id for custom_id, _ in lines) == sorted(ids([asked, gone]))
     found = dict(lines)
     assert [len(found[each.custom_id]) for each in asked.prompts] == [
@@ -758,19 +782,23 @@ def test_the_lines_of_a_batch_are_its_bodies(journal: Journal) -> None:
 def test_a_limit_is_of_an_account_and_a_model(journal: Journal) -> None:
     labelled = Lane(account=LANE.account, endpoint="/v1/responses", model=LANE.model, label="x")
     other = Lane(account="other", endpoint=LANE.endpoint, model=LANE.model)
-    journal.learn_limit(LANE, 500)
-    assert [journal.learned_limit(lane) for lane in (LANE, labelled, other)] == [500, 500, None]
+    journal.lanes.learn_limit(LANE, 500)
+    assert [journal.lanes.learned_limit(lane) for lane in (LANE, labelled, other)] == [
+        500,
+        500,
+        None,
+    ]
     capture(journal, tokens=70)
     sealed(journal)
-    assert [journal.queued_tokens(lane) for lane in (LANE, labelled, other)] == [70, 70, 0]
+    assert [journal.lanes.queued_tokens(lane) for lane in (LANE, labelled, other)] == [70, 70, 0]
 
 
 def test_a_lane_pauses_for_a_while(journal: Journal) -> None:
     capture(journal)
-    assert journal.lanes()[0].paused is None
-    journal.pause(LANE, timedelta(milliseconds=200))
-    assert journal.lanes()[0].paused
-    wait_until(lambda: journal.lanes()[0].paused is None, description="the lane goes on")
+    assert journal.lanes.all()[0].paused is None
+    journal.lanes.pause(LANE, timedelta(milliseconds=200))
+    assert journal.lanes.all()[0].paused
+    wait_until(lambda: journal.lanes.all()[0].paused is None, description="the lane goes on")
 
 
 # The scripts themselves

@@ -31,6 +31,7 @@ from hypothesis.stateful import (
 
 from batchq.decide.room import NO_LIMIT
 from batchq.journal import KILLS, Journal
+from batchq.journal.store import Store
 from batchq.prompt import Lane, Outcome, Prompt
 from batchq.settings.config import settings
 from batchq.settings.limits import Limits
@@ -81,7 +82,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self, journal: Journal, server: Server, *, may_kill: bool) -> None:
         super().__init__()
-        self.journal, self.redis = journal, journal._redis
+        self.journal, self.redis = journal, journal.store.redis
         self.server, self.may_kill = server, may_kill
         self.redis.flushall()
         self.known: dict[str, Task] = {}
@@ -104,7 +105,7 @@ class Machine(RuleBasedStateMachine):
     def capture_again(self, name: str) -> None:
         """The answer of Redis was lost, and the client sent the same capture once more."""
         task = self.known[name]
-        word = self.journal.capture(
+        word = self.journal.runs.capture(
             task.id, token=task.token, message=message(task.id), prompts=[], next_number=task.calls
         )
         assert word == ("LOST" if task.done else "ALREADY")
@@ -131,7 +132,7 @@ class Machine(RuleBasedStateMachine):
             return
         for _ in range(times):
             assert self._claim(task) == "CLAIMED"
-            self.redis.delete(self.journal._task_lease(task.id))
+            self.redis.delete(self.journal.store.task_lease_key(task.id))
         lease, claimed = claim(self.journal, task.id, retries=task.retries)
         task.token = lease.token
         if times < KILLS:
@@ -140,15 +141,15 @@ class Machine(RuleBasedStateMachine):
             return
         assert claimed.word == "DEAD"
         options: Any = {"message": message(task.id), "state": "FAILURE"}
-        assert self.journal.bury(task.id, token="a stranger", **options) == "LOST"
-        assert self.journal.bury(task.id, token=lease.token, **options) == "BURIED"
-        assert self.journal.bury(task.id, token=lease.token, **options) == "LOST"
+        assert self.journal.runs.bury(task.id, token="a stranger", **options) == "LOST"
+        assert self.journal.runs.bury(task.id, token=lease.token, **options) == "BURIED"
+        assert self.journal.runs.bury(task.id, token=lease.token, **options) == "LOST"
         task.dead = True
 
     @rule(name=tasks)
     def revive(self, name: str) -> None:
         task = self.known[name]
-        assert self.journal.revive(name) == ("task" if task.dead else None)
+        assert self.journal.tasks.revive(name) == ("task" if task.dead else None)
         task.dead = False
 
     @rule()
@@ -166,9 +167,9 @@ class Machine(RuleBasedStateMachine):
         if task.may_run:
             assert self._claim(task) == "CLAIMED"
             assert self._settle(task, final=True) == "SETTLED"
-            before = self.redis.hgetall(self.journal._task(task.id))
+            before = self.redis.hgetall(self.journal.store.task_key(task.id))
             assert self._settle(task, final=True) == "LOST"
-            assert self.redis.hgetall(self.journal._task(task.id)) == before
+            assert self.redis.hgetall(self.journal.store.task_key(task.id)) == before
             task.done = True
             task.prompts.clear()
 
@@ -190,12 +191,14 @@ class Machine(RuleBasedStateMachine):
     def seal(self, lane: Lane, lines: int) -> Any:
         batch_id = f"batch{len(self.sealed)}"
         waiting = [known for known in self._all() if self._is_in(known, lane)]
-        moved, full = self.journal.seal(lane, batch_id, limits=Limits(lines=lines), tokens=NO_LIMIT)
+        moved, full = self.journal.lanes.seal(
+            lane, batch_id, limits=Limits(lines=lines), tokens=NO_LIMIT
+        )
         assert (moved, full) == (min(lines, len(waiting)), len(waiting) > lines)
         if not moved:
             return multiple()
         self.sealed[batch_id] = lane
-        ids = set(self.journal.prompts_of(batch_id))
+        ids = set(self.journal.lines.ids(batch_id))
         assert len(ids) == moved
         for known in waiting:
             if known.prompt.custom_id in ids:
@@ -207,25 +210,25 @@ class Machine(RuleBasedStateMachine):
     @rule(target=batches, batch_id=batches, data=st.data())
     def split(self, batch_id: str, data: st.DataObject) -> Any:
         """Some of a batch go to a part of it, as long as parts may be made."""
-        record = self.journal.batch(batch_id)
+        record = self.journal.batches.get(batch_id)
         assert record is not None
         part_id, origin = f"part{len(self.sealed)}", self.origin.get(batch_id, batch_id)
-        lines = list(self.journal.prompts_of(batch_id))
+        lines = list(self.journal.lines.ids(batch_id))
         chosen = data.draw(st.lists(st.sampled_from(lines), min_size=1, unique=True))
-        word = self.journal.split(record, chosen, part_id, budget=PARTS)
+        word = self.journal.batches.split(record, chosen, part_id, budget=PARTS)
         assert word == ("MOVED" if self.parts[origin] < PARTS else "SPENT")
         found = [self._find(custom_id) for custom_id in chosen]
         here = [one for one in found if one is not None and one.place == f"batch:{batch_id}"]
         if word == "SPENT" or not here:
-            assert self.journal.batch(part_id) is None
+            assert self.journal.batches.get(part_id) is None
             return multiple()
         for one in here:
             one.place = f"batch:{part_id}"
-        part = self.journal.batch(part_id)
+        part = self.journal.batches.get(part_id)
         assert part is not None
         assert (part.origin, part.lane, part.lines) == (origin, record.lane, len(here))
         assert part.tokens == sum(one.prompt.tokens for one in here)
-        assert self.journal.due_in(part_id) <= timedelta(0)
+        assert self.journal.batches.due_in(part_id) <= timedelta(0)
         self.origin[part_id], self.sealed[part_id] = origin, record.lane
         self.parts[origin] += 1
         return part_id
@@ -233,11 +236,11 @@ class Machine(RuleBasedStateMachine):
     @rule(batch_id=batches, use_attempt=st.booleans(), data=st.data())
     def requeue(self, batch_id: str, *, use_attempt: bool, data: st.DataObject) -> None:
         """Some of a batch go back to their lane; those elsewhere stay there."""
-        record = self.journal.batch(batch_id)
+        record = self.journal.batches.get(batch_id)
         assert record is not None
-        lines = list(self.journal.prompts_of(batch_id))
+        lines = list(self.journal.lines.ids(batch_id))
         chosen = data.draw(st.lists(st.sampled_from(lines), min_size=1, unique=True))
-        words = self.journal.requeue(record, chosen, use_attempt=use_attempt)
+        words = self.journal.lanes.requeue(record, chosen, use_attempt=use_attempt)
         for custom_id in chosen:
             known = self._find(custom_id)
             if known is None or known.place != f"batch:{batch_id}":
@@ -257,7 +260,7 @@ class Machine(RuleBasedStateMachine):
         known = task.prompts.get(number)
         lane = known.prompt.lane if known is not None else LANE
         given = Outcome(status_code=status, body=json.dumps(text).encode())
-        (word,) = self.journal.answer(lane, [(f"{task.id}-{number}", given)])
+        (word,) = self.journal.answers.add(lane, [(f"{task.id}-{number}", given)])
         if known is None:
             assert word == "UNKNOWN"
         elif known.outcome is not None:
@@ -273,7 +276,7 @@ class Machine(RuleBasedStateMachine):
         task = self.known[name]
         if task.dead:
             return  # It has ended for Celery already, and rescue has no business with it.
-        self.journal.drop(task.id)
+        self.journal.tasks.drop(task.id)
         task.done = True
         task.prompts.clear()
 
@@ -282,7 +285,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def every_prompt_is_where_it_is(self) -> None:
         for task in self.known.values():
-            raw = self.redis.hgetall(self.journal._task(task.id))
+            raw = self.redis.hgetall(self.journal.store.task_key(task.id))
             found = {name.partition(b":")[0] for name in raw if name.endswith(b":place")}
             assert found == {str(number).encode() for number in task.prompts}
             for number, known in task.prompts.items():
@@ -294,7 +297,7 @@ class Machine(RuleBasedStateMachine):
     def a_lane_holds_what_waits_in_it_and_nothing_else(self) -> None:
         for lane in LANES:
             waiting = [known.prompt for known in self._all() if self._is_in(known, lane)]
-            key, totals = self.journal._lane(lane)
+            key, totals = self.journal.store.lane_keys(lane)
             members = {member.decode() for member in self.redis.zrange(key, 0, -1)}
             assert members == {each.custom_id for each in waiting}
             sums = {name: int(value) for name, value in self.redis.hgetall(totals).items()}
@@ -306,7 +309,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def a_batch_lists_all_prompts_that_are_in_it(self) -> None:
-        listed = {batch_id: set(self.journal.prompts_of(batch_id)) for batch_id in self.sealed}
+        listed = {batch_id: set(self.journal.lines.ids(batch_id)) for batch_id in self.sealed}
         for known in self._all():
             if known.place.startswith("batch:"):
                 assert known.prompt.custom_id in listed[known.place.removeprefix("batch:")]
@@ -315,16 +318,18 @@ class Machine(RuleBasedStateMachine):
     def every_task_waits_or_may_go_on_or_has_ended(self) -> None:
         alive = [task for task in self.known.values() if not task.done]
         waiting = {
-            member.decode() for member in self.redis.zrange(self.journal.key("waiting"), 0, -1)
+            member.decode()
+            for member in self.redis.zrange(self.journal.store.key("waiting"), 0, -1)
         }
         going = {
-            member.decode() for member in self.redis.zrange(self.journal.key("resuming"), 0, -1)
+            member.decode()
+            for member in self.redis.zrange(self.journal.store.key("resuming"), 0, -1)
         }
-        dead = {task_id for task_id, _ in self.journal.dead_tasks()}
+        dead = {task_id for task_id, _ in self.journal.tasks.dead()}
         assert waiting == {task.id for task in alive if task.waits}
         assert going == {task.id for task in alive if not task.waits and not task.dead}
         assert dead == {task.id for task in alive if task.dead}
-        counters = self.journal.counters()
+        counters = self.journal.tallies.counters()
         assert counters.get("captured", 0) == self.asked
         assert counters.get("answered", 0) == self.answered
 
@@ -348,7 +353,7 @@ class Machine(RuleBasedStateMachine):
         prompts = [prompt(task.id, task.calls + at, lane=lane) for at in range(count)]
         task.calls += count
         self.asked += count
-        word = self.journal.capture(
+        word = self.journal.runs.capture(
             task.id,
             token=task.token,
             message=message(task.id),
@@ -360,7 +365,7 @@ class Machine(RuleBasedStateMachine):
 
     def _settle(self, task: Task, *, final: bool, ask_again: Any = ()) -> str:
         state = "SUCCESS" if final else "RETRY"
-        return self.journal.settle(
+        return self.journal.runs.settle(
             task.id, token=task.token, state=state, final=final, ask_again=ask_again
         )
 
@@ -390,7 +395,7 @@ def run_machine(server: Server) -> None:
     app: Celery[Any] = Celery("properties", set_as_current=False)
     app.conf.update(batchq_redis_url=redis_url, batchq_max_attempts=ATTEMPTS)
     with redis.Redis.from_url(redis_url) as client:
-        journal = Journal(client, settings(app))
+        journal = Journal(Store(client, settings(app)))
         run_state_machine_as_test(
             cast(
                 "type[Machine]",

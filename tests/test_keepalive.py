@@ -67,11 +67,12 @@ def became(shared_stack: Stack) -> dict[str, Any]:
     worker.wait_for_output(" ready.")
     shared_stack.emulator.fault("stuck_in_progress", at=0, times=None)
     journal = journal_of(app)
-    began = journal.now()
+    began = journal.clock.now()
     results = {name: canvas().apply_async() for name, canvas in CANVASES.items()}
     found: dict[str, Any] = {}
     wait_until(
-        lambda: journal.now() - began > 2000 * EXPIRES, description="results have expired twice"
+        lambda: journal.clock.now() - began > 2000 * EXPIRES,
+        description="results have expired twice",
     )
     found["state"] = results["a task"].state
     shared_stack.emulator.lift("stuck_in_progress")

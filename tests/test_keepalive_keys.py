@@ -44,13 +44,13 @@ def waits_in(app: Any, *groups: str) -> str:
     journal = journal_of(app)
     task_id = capture(journal).task_id
     fields = {"groups": json.dumps(groups)}
-    journal._redis.hset(journal._task(task_id), mapping=fields)
+    journal.store.redis.hset(journal.store.task_key(task_id), mapping=fields)
     return task_id
 
 
 @pytest.fixture
 def redis(redis_url: str) -> Any:
-    return journal_of(make(redis_url))._redis
+    return journal_of(make(redis_url)).store.redis
 
 
 PARTS = ("", ".j", ".t", ".s", ".d")
@@ -114,7 +114,7 @@ def test_a_task_that_is_on_its_way_back_is_kept_too(redis_url: str, redis: Any) 
     """Its message may stand in a long queue."""
     app = make(redis_url)
     asked = capture(journal_of(app))
-    assert journal_of(app).answer(LANE, [(asked.custom_ids[0], outcome())]) == ["READY"]
+    assert journal_of(app).answers.add(LANE, [(asked.custom_ids[0], outcome())]) == ["READY"]
     key = app.backend.get_key_for_task(asked.task_id)
     redis.set(key, json.dumps({"status": "BATCHED"}), ex=7)
     keep_alive(app)
@@ -139,7 +139,7 @@ def test_one_tick_meets_a_few_and_a_walk_meets_all(redis_url: str, redis: Any) -
         keep_alive(app)
         counts.append(kept())
         assert 0 < counts[-1] - counts[-2] < 700, "a slice at each tick"
-    assert journal_of(app).walk().through in {"resuming", ""}
+    assert journal_of(app).waiting.walk().through in {"resuming", ""}
 
 
 def test_a_walk_that_is_over_rests(redis_url: str, redis: Any) -> None:
@@ -151,7 +151,7 @@ def test_a_walk_that_is_over_rests(redis_url: str, redis: Any) -> None:
     keep_alive(app)
     assert redis.ttl(key) <= 7
     journal = journal_of(app)
-    journal.note_walk(Walk(began_at=journal.now() - 26_000))
+    journal.waiting.note_walk(Walk(began_at=journal.clock.now() - 26_000))
     keep_alive(app)
     assert redis.ttl(key) == 100
 
@@ -159,8 +159,8 @@ def test_a_walk_that_is_over_rests(redis_url: str, redis: Any) -> None:
 def test_of_a_chord_one_member_is_enough(redis_url: str) -> None:
     journal = journal_of(make(redis_url))
     minute = timedelta(minutes=1)
-    assert journal.kept_now(["a", "b"], for_=minute) == ["a", "b"]
-    assert journal.kept_now(["b", "c"], for_=minute) == ["c"]
+    assert journal.chords.kept_now(["a", "b"], for_=minute) == ["a", "b"]
+    assert journal.chords.kept_now(["b", "c"], for_=minute) == ["c"]
 
 
 @pytest.mark.parametrize("state", ["FAILURE", "REVOKED"])
@@ -173,7 +173,7 @@ def test_a_waiting_task_that_celery_has_ended_is_let_go(
     redis.set(app.backend.get_key_for_task(task_id), json.dumps({"status": state}))
     keep_alive(app)
     journal = journal_of(app)
-    assert (journal.waiting_tasks(), sum(lane.prompts for lane in journal.lanes())) == (0, 0)
+    assert (journal.waiting.count(), sum(lane.prompts for lane in journal.lanes.all())) == (0, 0)
 
 
 def test_an_app_without_results_has_nothing_to_keep(redis_url: str) -> None:

@@ -20,8 +20,8 @@ def test_a_lane_that_late_answers_emptied_is_not_listed_for_ever(redis_url: str)
     app: Celery[Any] = Celery("lanes", broker=redis_url, set_as_current=False)
     journal = journal_of(batchq.install(app))
     asked = capture(journal)
-    assert journal.answer(LANE, [(asked.custom_ids[0], outcome())]) == ["READY"]
-    assert [lane.prompts for lane in journal.lanes()] == [0]
+    assert journal.answers.add(LANE, [(asked.custom_ids[0], outcome())]) == ["READY"]
+    assert [lane.prompts for lane in journal.lanes.all()] == [0]
     flush(app)
-    assert journal.lanes() == []
-    assert journal.open_batches() == []
+    assert journal.lanes.all() == []
+    assert journal.batches.open() == []

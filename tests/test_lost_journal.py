@@ -14,7 +14,7 @@ from batchq.decide.adopt import search_is_due
 from batchq.flow.adopt import look_for_lost
 from batchq.flow.flush import flush
 from batchq.journal import Epoch, Search, journal_of
-from batchq.journal.lost import KNOWN_EPOCHS
+from batchq.journal.adoption import KNOWN_EPOCHS
 from batchq.overview import status
 from batchq.provider.client import provider_for
 from batchq.settings.config import settings
@@ -89,7 +89,7 @@ def test_an_answer_that_came_before_its_task_is_kept_for_it(stack: Stack) -> Non
     stack.redis.flushall()
     stack.emulator.lift("stuck_in_progress")
     wait_until(
-        lambda: journal_of(unsafe.app).closed_batches(10), description="the batch found is read"
+        lambda: journal_of(unsafe.app).batches.closed(10), description="the batch found is read"
     )
     again = [unsafe.say.delay(f"question {number}") for number in (0, 1, 2, 0)]
     answers = [result.get(timeout=30) for result in again]
@@ -124,9 +124,9 @@ def submit(app: Any, *texts: str) -> str:
     for text in texts:
         capture(journal_of(app), chat(text))
     flush(app, everything=True)
-    (record,) = [one for one in journal_of(app).open_batches() if one.state == "sealed"]
+    (record,) = [one for one in journal_of(app).batches.open() if one.state == "sealed"]
     flush(app, record.id)
-    assert journal_of(app).batch(record.id).state == "submitted"  # type: ignore[union-attr]
+    assert journal_of(app).batches.get(record.id).state == "submitted"  # type: ignore[union-attr]
     return record.id
 
 
@@ -141,9 +141,9 @@ def test_a_batch_of_another_installation_is_left_alone(
     ours = make()
     batch_id = submit(ours, "a question of ours")
     server.client.flushall()
-    journal_of(ours).epoch()
+    journal_of(ours).adoption.epoch()
     look_for_lost(ours)
-    assert [record.id for record in journal_of(ours).open_batches()] == [batch_id]
+    assert [record.id for record in journal_of(ours).batches.open()] == [batch_id]
     assert theirs != batch_id
 
 
@@ -156,7 +156,7 @@ def test_an_installation_with_a_name_knows_its_batches_after_all_of_it_was_lost(
     server.client.flushall()
     KNOWN_EPOCHS.clear()
     look_for_lost(make(batchq_installation="shop"))
-    found = journal_of(make(batchq_installation="shop")).open_batches()
+    found = journal_of(make(batchq_installation="shop")).batches.open()
     assert [record.id for record in found] == [batch_id]
     assert (found[0].lane, found[0].lines) == (LANE, 1)
 
@@ -170,11 +170,11 @@ def test_what_was_read_and_forgotten_is_not_adopted(
     assert unsafe.say.delay("a question").get(timeout=30)
     quiet(stack)
     app = make()
-    journal_of(app).epoch()
+    journal_of(app).adoption.epoch()
     server.client.flushall()
     look_for_lost(app)
-    assert journal_of(app).epoch().former
-    assert journal_of(app).open_batches() == []
+    assert journal_of(app).adoption.epoch().former
+    assert journal_of(app).batches.open() == []
 
 
 def test_where_files_are_kept_only_a_running_batch_is_adopted(
@@ -191,7 +191,7 @@ def test_where_files_are_kept_only_a_running_batch_is_adopted(
     )
     server.client.flushall()
     look_for_lost(app)
-    assert journal_of(app).open_batches() == []
+    assert journal_of(app).batches.open() == []
 
 
 def _ago(duration: Any) -> Any:
@@ -214,14 +214,14 @@ def test_a_lost_tail_is_found_when_the_server_starts_anew(
     server.client.save()
     saved = (server.directory / "dump.rdb").read_bytes()
     flush(app, everything=True)
-    (record,) = journal.open_batches()
+    (record,) = journal.batches.open()
     flush(app, record.id)
     before = emulator.ledger()["batches_created"]
     restore(server, saved)
-    assert journal.open_batches() == []
-    assert journal.places(asked.custom_ids) == ["lane"]
+    assert journal.batches.open() == []
+    assert journal.answers.places(asked.custom_ids) == ["lane"]
     flush(app, everything=True)
-    assert journal.places(asked.custom_ids) == [f"batch:{record.id}"]
+    assert journal.answers.places(asked.custom_ids) == [f"batch:{record.id}"]
     assert emulator.ledger()["batches_created"] == before
 
 
@@ -253,16 +253,16 @@ def test_nothing_is_sealed_before_the_provider_was_looked_through(
     emulator.fault("unauthorized", call="list")
     asked = capture(journal_of(app), chat("a question"))
     flush(app, everything=True)
-    assert journal_of(app).places(asked.custom_ids) == ["lane"]
+    assert journal_of(app).answers.places(asked.custom_ids) == ["lane"]
     wait_until(lambda: _placed(app, asked), description="it waits with the batch")
-    assert journal_of(app).places(asked.custom_ids) == [f"batch:{batch_id}"]
+    assert journal_of(app).answers.places(asked.custom_ids) == [f"batch:{batch_id}"]
     assert ids([asked]) == asked.custom_ids
     assert outcomes(journal_of(app), asked) == [None]
 
 
 def _placed(app: Any, asked: Any) -> bool:
     flush(app, everything=True)
-    return journal_of(app).places(asked.custom_ids) != ["lane"]
+    return journal_of(app).answers.places(asked.custom_ids) != ["lane"]
 
 
 def test_a_lane_is_not_sealed_for_a_journal_that_was_lost_a_moment_ago(
@@ -270,14 +270,14 @@ def test_a_lane_is_not_sealed_for_a_journal_that_was_lost_a_moment_ago(
 ) -> None:
     """Emptied between the look through the accounts and the seal: the next tick looks first."""
     journal = journal_of(make())
-    epoch = journal.epoch().id
+    epoch = journal.adoption.epoch().id
     server.client.flushall()
     asked = capture(journal)
-    assert journal.seal(LANE, "b", limits=Limits(), tokens=10**9, epoch=epoch) == (0, True)
-    assert journal.epoch().lost
-    assert journal.places(asked.custom_ids) == ["lane"]
-    epoch = journal.epoch().id
-    assert journal.seal(LANE, "b", limits=Limits(), tokens=10**9, epoch=epoch) == (1, False)
+    assert journal.lanes.seal(LANE, "b", limits=Limits(), tokens=10**9, epoch=epoch) == (0, True)
+    assert journal.adoption.epoch().lost
+    assert journal.answers.places(asked.custom_ids) == ["lane"]
+    epoch = journal.adoption.epoch().id
+    assert journal.lanes.seal(LANE, "b", limits=Limits(), tokens=10**9, epoch=epoch) == (1, False)
 
 
 def test_a_loss_is_told_once_however_many_threads_come_upon_it(
@@ -289,15 +289,15 @@ def test_a_loss_is_told_once_however_many_threads_come_upon_it(
 
     def epoch(_: int) -> Epoch:
         together.wait()
-        return journal.epoch()
+        return journal.adoption.epoch()
 
     for _ in range(20):
-        before = journal.epoch().id
+        before = journal.adoption.epoch().id
         server.client.flushall()
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(epoch, range(8)))
         assert [epoch.lost for epoch in found].count(True) == 1
-        assert {epoch.id for epoch in found} == {journal.epoch().id} != {before}
+        assert {epoch.id for epoch in found} == {journal.adoption.epoch().id} != {before}
 
 
 def test_nobody_waits_for_an_adopted_batch_that_is_read(make: Callable[..., Any]) -> None:
@@ -305,27 +305,27 @@ def test_nobody_waits_for_an_adopted_batch_that_is_read(make: Callable[..., Any]
     journal = journal_of(make())
     asked, late = capture(journal, chat("one")), capture(journal, chat("two"))
     lines = [("line-0", asked.prompts[0].fingerprint), ("line-1", late.prompts[0].fingerprint)]
-    journal.note_lines("b", LANE, lines)
-    assert journal.adopt("b", LANE, state="submitted")
-    assert not journal.adopt("b", LANE, state="submitted")
+    journal.adoption.note_lines("b", LANE, lines)
+    assert journal.adoption.adopt("b", LANE, state="submitted")
+    assert not journal.adoption.adopt("b", LANE, state="submitted")
     prompts = [(one.custom_ids[0], LANE, one.prompts[0].fingerprint) for one in (asked, late)]
-    assert journal.reuse(prompts[:1]) == []
-    assert journal.places(asked.custom_ids) == ["batch:b"]
-    journal.shut("b")
-    assert journal.reuse(prompts[1:]) == []
-    assert journal.places(late.custom_ids) == ["lane"]
+    assert journal.adoption.reuse(prompts[:1]) == []
+    assert journal.answers.places(asked.custom_ids) == ["batch:b"]
+    journal.adoption.shut("b")
+    assert journal.adoption.reuse(prompts[1:]) == []
+    assert journal.answers.places(late.custom_ids) == ["lane"]
 
 
 def test_a_line_serves_one_prompt(make: Callable[..., Any]) -> None:
     journal = journal_of(make())
     asked = [capture(journal, chat("the same")) for _ in range(2)]
     fingerprint = asked[0].prompts[0].fingerprint
-    journal.note_lines("b", LANE, [("line-0", fingerprint)])
-    journal.adopt("b", LANE, state="submitted")
-    assert journal.spare("b", [("line-0", outcome())]) == [None]
-    ready = journal.reuse([(one.custom_ids[0], LANE, fingerprint) for one in asked])
+    journal.adoption.note_lines("b", LANE, [("line-0", fingerprint)])
+    journal.adoption.adopt("b", LANE, state="submitted")
+    assert journal.adoption.spare("b", [("line-0", outcome())]) == [None]
+    ready = journal.adoption.reuse([(one.custom_ids[0], LANE, fingerprint) for one in asked])
     assert len(ready) == 1
-    places = [journal.places(one.custom_ids)[0] for one in asked]
+    places = [journal.answers.places(one.custom_ids)[0] for one in asked]
     assert sorted(map(str, places)) == ["answered", "lane"]
 
 

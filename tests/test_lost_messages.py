@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from batchq.journal import Journal, journal_of
+from batchq.journal.store import Store
 from batchq.prompt import pack
 from batchq.settings.config import settings
 from tests.apps import journey, outcomes
@@ -22,43 +23,43 @@ LONG, SOON = timedelta(minutes=10), timedelta(milliseconds=-1)
 
 @pytest.fixture
 def journal(redis_url: str) -> Journal:
-    return Journal(journal_of(journey.app)._redis, settings(journey.app))
+    return Journal(Store(journal_of(journey.app).store.redis, settings(journey.app)))
 
 
 def sent(journal: Journal, task_id: str, *, ago: int) -> None:
     """A task has its answer, and its message was sent so many milliseconds ago."""
     (custom_id,) = capture(journal, task_id=task_id).custom_ids
-    journal.answer(LANE, [(custom_id, outcome())])
-    journal.sent([task_id])
-    journal._redis.zadd(journal.key("resuming"), {task_id: journal.now() - ago})
+    journal.answers.add(LANE, [(custom_id, outcome())])
+    journal.resuming.sent([task_id])
+    journal.store.redis.zadd(journal.store.key("resuming"), {task_id: journal.clock.now() - ago})
 
 
 def test_a_message_that_was_overtaken_is_sent_again_soon(journal: Journal) -> None:
     """Ten minutes passed until a message was sent again that had been lost among thousands."""
     sent(journal, "lost", ago=20_000)
     sent(journal, "later", ago=1_000)
-    assert journal.stuck(unclaimed_for=LONG, overtaken_for=SOON) == []
+    assert journal.resuming.stuck(unclaimed_for=LONG, overtaken_for=SOON) == []
     claim(journal, "later")
-    assert journal.stuck(unclaimed_for=LONG, overtaken_for=SOON) == ["lost"]
-    assert journal.stuck(unclaimed_for=LONG, overtaken_for=timedelta(seconds=30)) == []
+    assert journal.resuming.stuck(unclaimed_for=LONG, overtaken_for=SOON) == ["lost"]
+    assert journal.resuming.stuck(unclaimed_for=LONG, overtaken_for=timedelta(seconds=30)) == []
 
 
 def test_messages_of_one_moment_overtake_each_other(journal: Journal) -> None:
     sent(journal, "first", ago=4_000)
     sent(journal, "second", ago=1_000)
     claim(journal, "second")
-    assert journal.stuck(unclaimed_for=LONG, overtaken_for=SOON) == []
+    assert journal.resuming.stuck(unclaimed_for=LONG, overtaken_for=SOON) == []
 
 
 def test_a_message_without_a_run_is_looked_for_ever_more_seldom(journal: Journal) -> None:
     sent(journal, "t", ago=12_000)
-    assert journal.unclaimed(longer_than=timedelta(seconds=10), at_most=9) == ["t"]
-    journal.sent(["t"])
-    journal._redis.zadd(journal.key("resuming"), {"t": journal.now() - 12_000})
-    assert journal.unclaimed(longer_than=timedelta(seconds=10), at_most=9) == []
-    assert journal.unclaimed(longer_than=timedelta(seconds=5), at_most=9) == ["t"]
+    assert journal.resuming.unclaimed(longer_than=timedelta(seconds=10), at_most=9) == ["t"]
+    journal.resuming.sent(["t"])
+    journal.store.redis.zadd(journal.store.key("resuming"), {"t": journal.clock.now() - 12_000})
+    assert journal.resuming.unclaimed(longer_than=timedelta(seconds=10), at_most=9) == []
+    assert journal.resuming.unclaimed(longer_than=timedelta(seconds=5), at_most=9) == ["t"]
     claim(journal, "t")
-    assert journal.unclaimed(longer_than=timedelta(seconds=5), at_most=9) == []
+    assert journal.resuming.unclaimed(longer_than=timedelta(seconds=5), at_most=9) == []
 
 
 def test_a_restart_of_redis_is_waited_for(server: Server) -> None:
@@ -67,7 +68,7 @@ def test_a_restart_of_redis_is_waited_for(server: Server) -> None:
     Celery waits for its Redis; a task that would not have failed without us must not with us.
     """
     journal = journal_of(journey.app)
-    journal.now()
+    journal.clock.now()
     server.kill()
     with ThreadPoolExecutor(1) as pool:
         claimed = pool.submit(claim, journal, "t")
@@ -83,18 +84,18 @@ def test_the_last_message_of_all_is_missed_when_its_queue_is_empty(world: World)
     world.emulator.fault("slow", call="create", seconds=0.5)
     world.ask(1)
     task_id = world.sent[0].id
-    deaf = json.loads(world.journal.messages([task_id])[0] or b"") | {"routing_key": "deaf"}
-    key = world.journal._task(task_id)
-    world.journal._redis.hset(key, "message", pack(json.dumps(deaf).encode()))
+    deaf = json.loads(world.journal.tasks.messages([task_id])[0] or b"") | {"routing_key": "deaf"}
+    key = world.journal.store.task_key(task_id)
+    world.journal.store.redis.hset(key, "message", pack(json.dumps(deaf).encode()))
     client = world.stack.redis
-    resuming = world.journal.key("resuming")
+    resuming = world.journal.store.key("resuming")
     # Below 0 it is about to be sent, and the time of that is still to be written.
     wait_until(
         lambda: (client.zscore(resuming, task_id) or 0) > 0, description="the message is sent"
     )
     waiting = client.llen("deaf")
-    late = {task_id: world.journal.now() - 60_000}
-    world.journal._redis.zadd(resuming, late)
+    late = {task_id: world.journal.clock.now() - 60_000}
+    world.journal.store.redis.zadd(resuming, late)
     outcomes.app.tasks["batchq.rescue"].apply()
     assert client.llen("deaf") == waiting, "a message that waits in its queue is not sent again"
     client.delete("deaf")

@@ -63,7 +63,7 @@ def test_a_journey_is_seen_from_its_first_prompt_to_its_cost(steps: Steps) -> No
         capture(steps.journal, chat(f"question {number}"))
     capture(steps.journal, b'{"model": "x", "input": "a"}', lane=EMBEDDINGS, inputs=1)
     control.hold(steps.app, EMBEDDINGS)
-    (lane,) = [record for record in steps.journal.lanes() if record.lane == LANE]
+    (lane,) = [record for record in steps.journal.lanes.all() if record.lane == LANE]
     page = scrape(steps.app)
     assert page.value("up") == 1
     assert page.value("prompts", LANE, state="waiting") == 5
@@ -122,7 +122,7 @@ def test_batches_are_in_the_classes_of_their_turnaround(steps: Steps) -> None:
     assert (counts["86400.0"], counts["+Inf"]) == (2, 3)
     assert page.value("batch_turnaround_seconds_count", LANE) == 3
     total = page.value("batch_turnaround_seconds_sum", LANE)
-    assert total == steps.journal.lane_sums()[LANE].turnaround / 1000
+    assert total == steps.journal.tallies.lanes()[LANE].turnaround / 1000
     assert 91_000 <= total < 91_060
 
 
@@ -131,7 +131,7 @@ def test_what_failed_is_counted_by_its_code(steps: Steps) -> None:
     capture_many(steps.journal, 5)
     steps.submitted()
     steps.until_over()
-    (code,) = steps.journal.closed_batches(1)[0].errors
+    (code,) = steps.journal.batches.closed(1)[0].errors
     page = scrape(steps.app)
     assert page.value("errors_total", LANE, code=code) == page.value("failed_total", LANE) == 2
     assert page.value("answered_total", LANE) == 3
@@ -149,10 +149,10 @@ def test_every_prompt_of_a_batch_that_the_provider_does_not_take_has_failed(step
     assert failed == page.value("failed_total", LANE) == 3
     assert page.value("closed_batches_total", LANE, status="refused") == 1
     assert page.value("attempts_total", LANE) == 0, "none of them has run"
-    record = steps.journal.task(asked[0].task_id)
+    record = steps.journal.views.task(asked[0].task_id)
     assert record is not None
     assert record.calls[0].code == dict(codes)["code"]
-    assert steps.journal.closed_batches(1)[0].failed_rows == 3
+    assert steps.journal.batches.closed(1)[0].failed_rows == 3
 
 
 def test_every_prompt_of_a_hopeless_file_has_failed(steps: Steps) -> None:
@@ -178,7 +178,7 @@ def test_what_is_missing_from_every_file_has_failed_in_the_end(
         steps.advance(settings(steps.app).files_grace)
         steps.until_over()
         flush(steps.app)
-    steps.until(lambda: steps.journal.counters().get("answered"), "it got its error")
+    steps.until(lambda: steps.journal.tallies.counters().get("answered"), "it got its error")
     steps.until_over()
     page = scrape(steps.app)
     assert page.value("attempts_total", LANE) == 2
@@ -253,18 +253,18 @@ def test_it_is_told_how_late_a_lane_is(
 def test_a_lane_that_nobody_flushes_is_late(server: Server, emulator: Emulator) -> None:
     steps = made(server, emulator, batchq_flush_after=0)
     asked = capture(steps.journal)
-    earlier = steps.journal.now() - 700_000
-    server.client.zadd(steps.journal._lane(LANE)[0], {asked.custom_ids[0]: earlier})
+    earlier = steps.journal.clock.now() - 700_000
+    server.client.zadd(steps.journal.store.lane_keys(LANE)[0], {asked.custom_ids[0]: earlier})
     assert 700 <= scrape(steps.app).value("lane_late_seconds", LANE) < 720
 
 
 def test_a_batch_whose_step_nobody_takes_is_late(steps: Steps) -> None:
     capture(steps.journal)
     batch = steps.submitted()
-    due = steps.journal.now() - 400_000
-    steps.server.client.zadd(steps.journal.key("batches"), {batch.id: due})
+    due = steps.journal.clock.now() - 400_000
+    steps.server.client.zadd(steps.journal.store.key("batches"), {batch.id: due})
     assert 400 <= scrape(steps.app).value("batch_late_seconds", LANE) < 420
-    with steps.journal.batch_lease(batch.id) as lease:
+    with steps.journal.batches.lease(batch.id) as lease:
         assert lease is not None
         assert scrape(steps.app).value("batch_late_seconds", LANE) == 0, "somebody is at it"
 
@@ -280,30 +280,30 @@ def test_beat_its_stand_in_the_dead_and_rescue_are_told(steps: Steps) -> None:
     assert page.value("stand_in") == 0
     assert page.value("rescued_total", what="poll") == 0
 
-    steps.journal.note_beat()
-    steps.journal.stand_in("a worker", timedelta(minutes=1))
+    steps.journal.beat.note()
+    steps.journal.beat.stand_in("a worker", timedelta(minutes=1))
     for _ in range(3):
         lease, claimed = claim(steps.journal, "kills")
         assert claimed.word == "CLAIMED"
-        steps.journal._redis.delete(lease.key)
+        steps.journal.store.redis.delete(lease.key)
     lease, _ = claim(steps.journal, "kills")
-    steps.journal.bury("kills", token=lease.token, message=b"m", state="FAILURE")
-    steps.server.client.zadd(steps.journal.key("batches"), {batch.id: 1})
+    steps.journal.runs.bury("kills", token=lease.token, message=b"m", state="FAILURE")
+    steps.server.client.zadd(steps.journal.store.key("batches"), {batch.id: 1})
     rescue(steps.app)
-    steps.set(batch.id, dead_at=steps.journal.now())
+    steps.set(batch.id, dead_at=steps.journal.clock.now())
     page = scrape(steps.app)
     assert abs(page.value("beat_seen_timestamp_seconds") - time.time()) < 10
     assert page.value("stand_in") == 1
     assert page.value("dead", kind="task") == page.value("dead", kind="batch") == 1
     assert page.value("rescued_total", what="poll") == 1
-    steps.journal.count("extra_batches")
+    steps.journal.tallies.count("extra_batches")
     assert scrape(steps.app).value("extra_batches_total") == 1
 
 
 def test_a_task_that_waits_too_long_is_overdue(steps: Steps) -> None:
     asked = capture(steps.journal)
     assert scrape(steps.app).value("overdue_tasks") == 0
-    steps.server.client.zadd(steps.journal.key("waiting"), {asked.task_id: 1})
+    steps.server.client.zadd(steps.journal.store.key("waiting"), {asked.task_id: 1})
     assert scrape(steps.app).value("overdue_tasks") == 1
 
 
@@ -546,7 +546,7 @@ def test_the_page_names_every_metric_with_its_labels(steps: Steps) -> None:
     flush(steps.app, everything=True)
     steps.until_over()
     steps.emulator.fault("line_error", first=1)
-    while not steps.journal.counters().get("answered"):
+    while not steps.journal.tallies.counters().get("answered"):
         flush(steps.app)
         steps.until_over()
     names = {re.sub(r"_(bucket|count|sum)$", "", name) for name in scrape(steps.app).names}

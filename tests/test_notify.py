@@ -321,8 +321,8 @@ def test_it_waits_as_long_as_the_receiver_says(shop: Shop, receiver: Receiver) -
     shop.install(receiver.url)
     shop.tell(finished())
     shop.tick_until(lambda: receiver.posts, "it is tried")
-    known = shop.journal.notified(notify._receivers(shop.app)[0].id)
-    assert 70_000 < known.until - shop.journal.now() <= 77_000
+    known = shop.journal.events.notified(notify._receivers(shop.app)[0].id)
+    assert 70_000 < known.until - shop.journal.clock.now() <= 77_000
     shop.ticks()
     assert len(receiver.posts) == 1
 
@@ -357,7 +357,7 @@ def test_a_receiver_that_is_away_is_told_when_it_is_back(
     shop.tick_until(lambda: "ConnectionRefusedError" in caplog.text, "it is logged")
     assert SECRET not in caplog.text
     first, _ = notify._receivers(shop.app)
-    assert shop.journal.notified(first.id).failures >= 1
+    assert shop.journal.events.notified(first.id).failures >= 1
 
 
 def test_a_slow_receiver_holds_up_no_step(shop: Shop, receiver: Receiver) -> None:
@@ -399,9 +399,9 @@ def test_redis_knows_how_far_it_came_and_not_the_url(
     shop.install(receiver.url)
     shop.tell(finished())
     shop.tick_until(lambda: receiver.posts, "it is posted")
-    assert not [text for _, text in _texts(shop.journal._redis) if SECRET.encode() in text]
+    assert not [text for _, text in _texts(shop.journal.store.redis) if SECRET.encode() in text]
     assert keys_without_end(server.client, documented=DOCUMENTED) == []
-    shop.journal._redis.delete(*shop.journal._redis.scan_iter("*notified*"))
+    shop.journal.store.redis.delete(*shop.journal.store.redis.scan_iter("*notified*"))
     shop.ticks()
     assert len(receiver.posts) == 1, "what is forgotten is not told again"
 
@@ -515,8 +515,8 @@ def test_a_worker_posts_what_its_steps_have_done(stack: Stack, receiver: Receive
     assert CANARY not in "".join(receiver.texts)
     for process in (worker, beat):
         assert SECRET not in process.output()
-    assert not [text for _, text in _texts(journal._redis) if SECRET.encode() in text]
+    assert not [text for _, text in _texts(journal.store.redis) if SECRET.encode() in text]
 
 
 def ended(journal: Journal) -> list[Event]:
-    return [event for event in journal.events() if isinstance(event, BatchFinished)]
+    return [event for event in journal.events.read() if isinstance(event, BatchFinished)]

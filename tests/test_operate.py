@@ -35,7 +35,7 @@ def steps(server: Server, emulator: Emulator) -> Steps:
 
 
 def place(steps: Steps, custom_id: str) -> str | None:
-    return steps.journal.places([custom_id])[0]
+    return steps.journal.answers.places([custom_id])[0]
 
 
 # Lanes
@@ -46,8 +46,8 @@ def test_a_lane_that_is_held_keeps_its_prompts(steps: Steps) -> None:
     assert control.hold(steps.app, LANE)
     assert not control.hold(steps.app, LANE)
     flush(steps.app, everything=True)
-    assert not steps.journal.open_batches()
-    (lane,) = steps.journal.lanes()
+    assert not steps.journal.batches.open()
+    (lane,) = steps.journal.lanes.all()
     assert lane.held
     assert next_flush(lane, settings(steps.app)).why == "it is held"
     assert control.release(steps.app, LANE)
@@ -62,7 +62,7 @@ def test_one_lane_is_flushed_and_the_others_wait(steps: Steps) -> None:
     control.flush(steps.app, LANE)
     assert steps.step()
     assert place(steps, first.custom_ids[0]) == f"batch:{steps.only().id}"
-    assert [record.lane for record in steps.journal.lanes()] == [EMBEDDINGS]
+    assert [record.lane for record in steps.journal.lanes.all()] == [EMBEDDINGS]
     later = capture(steps.journal)
     flush(steps.app)
     assert place(steps, later.custom_ids[0]) == "lane", "what came later was not asked for"
@@ -120,7 +120,7 @@ def test_a_batch_that_was_not_sent_is_cancelled_without_the_provider(steps: Step
     (batch,) = steps.until_over()
     assert (batch["status"], batch["note"]) == ("cancelled", "cancelled before it was sent")
     assert place(steps, asked.custom_ids[0]) == "lane"
-    assert steps.journal.held() == {LANE}
+    assert steps.journal.lanes.held() == {LANE}
     assert steps.emulator.ledger()["batches_created"] == 0
     assert control.cancel(steps.app, batch_id) == "OVER"
 
@@ -131,11 +131,11 @@ def test_a_cancel_whose_worker_died_half_way_is_carried_on(steps: Steps) -> None
     flush(steps.app, everything=True)
     record = steps.only()
     control.cancel(steps.app, record.id)
-    steps.journal.requeue(record, asked.custom_ids, use_attempt=False)
+    steps.journal.lanes.requeue(record, asked.custom_ids, use_attempt=False)
     (batch,) = steps.until_over()
     assert batch["status"] == "cancelled"
     assert place(steps, asked.custom_ids[0]) == "lane"
-    assert steps.journal.lanes()[0].prompts == 1
+    assert steps.journal.lanes.all()[0].prompts == 1
 
 
 def test_a_batch_that_runs_is_stopped_and_its_prompts_come_back(steps: Steps) -> None:
@@ -146,10 +146,12 @@ def test_a_batch_that_runs_is_stopped_and_its_prompts_come_back(steps: Steps) ->
     (batch,) = steps.until_over()
     assert batch["status"] == "cancelled"
     assert place(steps, asked.custom_ids[0]) == "lane"
-    attempts = steps.journal._redis.hget(steps.journal._task(asked.task_id), "0:attempts")
+    attempts = steps.journal.store.redis.hget(
+        steps.journal.store.task_key(asked.task_id), "0:attempts"
+    )
     assert attempts == b"0", "it has not failed"
     flush(steps.app, everything=True)
-    assert not steps.journal.open_batches(), "its lane is held"
+    assert not steps.journal.batches.open(), "its lane is held"
     steps.emulator.reset()
     control.release(steps.app, LANE)
     flush(steps.app)
@@ -161,14 +163,14 @@ def test_a_cancel_that_comes_during_a_poll_is_not_put_off(steps: Steps) -> None:
     steps.emulator.fault("stuck_in_progress", at=0)
     capture(steps.journal)
     record = steps.submitted()
-    with steps.journal.batch_lease(record.id) as lease:
+    with steps.journal.batches.lease(record.id) as lease:
         assert lease is not None
         control.cancel(steps.app, record.id)
-        told = steps.journal.advance(
+        told = steps.journal.batches.advance(
             record.id, lease, due=timedelta(minutes=5), told_at=record.told_at, chain="later"
         )
     assert told == "TOLD"
-    assert steps.journal.due_in(record.id) <= timedelta(0)
+    assert steps.journal.batches.due_in(record.id) <= timedelta(0)
 
 
 def test_a_create_whose_answer_was_lost_is_found_before_it_is_cancelled(steps: Steps) -> None:
@@ -211,5 +213,5 @@ def test_a_minute_has_a_sample(steps: Steps) -> None:
     capture(steps.journal)
     capture(steps.journal)
     rescue(steps.app)
-    (sample,) = steps.journal.samples(timedelta(minutes=5))
+    (sample,) = steps.journal.tallies.samples(timedelta(minutes=5))
     assert (sample.waiting, sample.batched, sample.answered) == (2, 0, 0)

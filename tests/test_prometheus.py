@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from batchq.journal.lost import KNOWN_EPOCHS
+from batchq.journal.adoption import KNOWN_EPOCHS
 from batchq.observe.reading import METRICS
 from tests.apps.base import make_app
 from tests.harness import ROOT, Process, ReservedPort, Stack, wait_until
@@ -206,8 +206,8 @@ def journey(stack: Stack) -> Steps:
         if took:
             steps.set(batch.id, submitted_at=batch.submitted_at - took * 1000)
         steps.until_over()
-    steps.journal.note_beat()
-    steps.journal.learn_limit(LANE, 90_000)
+    steps.journal.beat.note()
+    steps.journal.lanes.learn_limit(LANE, 90_000)
     return steps
 
 
@@ -293,19 +293,21 @@ def test_every_panel_of_the_dashboard_has_something_to_show(prometheus: Promethe
 @needs_prometheus
 def test_alerts_fire_for_what_is_stuck_and_dead(prometheus: Prometheus) -> None:
     journal = prometheus.steps.journal
-    journal.note_beat()
+    journal.beat.note()
     wait_until(lambda: not prometheus.firing(), description="all is well")
     asked = capture(journal, b'{"model": "x", "input": "a"}', lane=EMBEDDINGS, inputs=1)
-    hours_ago = journal.now() - 2 * 3_600_000
-    journal._redis.zadd(journal._lane(EMBEDDINGS)[0], {asked.custom_ids[0]: hours_ago})
+    hours_ago = journal.clock.now() - 2 * 3_600_000
+    journal.store.redis.zadd(
+        journal.store.lane_keys(EMBEDDINGS)[0], {asked.custom_ids[0]: hours_ago}
+    )
     for _ in range(3):
         lease, _ = claim(journal, "kills")
-        journal._redis.delete(lease.key)
+        journal.store.redis.delete(lease.key)
     lease, _ = claim(journal, "kills")
-    journal.bury("kills", token=lease.token, message=b"m", state="FAILURE")
+    journal.runs.bury("kills", token=lease.token, message=b"m", state="FAILURE")
     expected = {("BatchqLaneStuck", EMBEDDINGS.model), ("BatchqPromptsFail", "")}
     wait_until(lambda: prometheus.firing() == expected, description="both fire")
-    journal.hold(EMBEDDINGS)
+    journal.lanes.hold(EMBEDDINGS)
     wait_until(
         lambda: prometheus.firing() == {("BatchqPromptsFail", "")},
         description="who holds a lane knows that it waits",

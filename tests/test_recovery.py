@@ -86,7 +86,7 @@ def test_a_refusal_is_seen_and_uses_no_attempt(world: World) -> None:
     world.ask(2)
 
     def why() -> str:
-        paused = world.journal.account_pause("default")
+        paused = world.journal.pauses.get("default")
         return "" if paused is None else paused.because
 
     wait_until(lambda: "key is refused" in why(), description="its account is paused")
@@ -115,8 +115,8 @@ def test_a_poll_that_was_lost_is_sent_again(world: World) -> None:
 
     def lost() -> bool:
         # What comes with another chain than the record's ends there, as if it had been lost.
-        key = world.journal._batch(record.id)[0]
-        world.journal._redis.hset(key, "chain", "lost")
+        key = world.journal.store.batch_keys(record.id)[0]
+        world.journal.store.redis.hset(key, "chain", "lost")
         return woken in world.stack.processes[0].output()
 
     wait_until(lost, description="rescue sends another")
@@ -130,13 +130,13 @@ def test_a_task_whose_message_was_lost_is_sent_again(world: World) -> None:
     world.emulator.fault("slow", call="create", seconds=0.5)
     world.ask(1)
     task_id = world.sent[0].id
-    deaf = json.loads(world.journal.messages([task_id])[0] or b"") | {"routing_key": "deaf"}
-    key = world.journal._task(task_id)
-    world.journal._redis.hset(key, "message", pack(json.dumps(deaf).encode()))
+    deaf = json.loads(world.journal.tasks.messages([task_id])[0] or b"") | {"routing_key": "deaf"}
+    key = world.journal.store.task_key(task_id)
+    world.journal.store.redis.hset(key, "message", pack(json.dumps(deaf).encode()))
     client = world.stack.redis
     wait_until(lambda: client.delete("deaf"), description="the message is sent, and lost")
     # As ten minutes later.
-    world.journal._redis.zadd(world.journal.key("resuming"), {task_id: 1})
+    world.journal.store.redis.zadd(world.journal.store.key("resuming"), {task_id: 1})
     wait_until(lambda: client.llen("deaf"), description="it is sent again")
     client.lmove("deaf", "celery")
     assert world.errors() == []
@@ -147,7 +147,7 @@ def test_a_task_that_is_resumed_twice_ends_once(world: World) -> None:
     world.emulator.fault("slow", call="create", seconds=0.5)
     world.ask(1)
     task_id = world.sent[0].id
-    (kept,) = world.journal.messages([task_id])
+    (kept,) = world.journal.tasks.messages([task_id])
     assert kept is not None
     assert world.errors() == []
     publish(outcomes.app, [kept] * 3)

@@ -45,10 +45,11 @@ class Clinic:
 
     def start(self, task: str, text: str) -> Any:
         """Send a task, and flush once it has asked."""
-        before = self.journal.counters().get("captured", 0)
+        before = self.journal.tallies.counters().get("captured", 0)
         result = self.app.tasks[task].delay(text)
         wait_until(
-            lambda: self.journal.counters().get("captured", 0) > before, description="it has asked"
+            lambda: self.journal.tallies.counters().get("captured", 0) > before,
+            description="it has asked",
         )
         self.flush()
         return result
@@ -60,7 +61,7 @@ class Clinic:
         return int(self.stack.redis.get(f"held:{text}") or 0)
 
     def newest(self) -> BatchRecord | None:
-        return max(self.journal.open_batches(), key=lambda one: one.sealed_at, default=None)
+        return max(self.journal.batches.open(), key=lambda one: one.sealed_at, default=None)
 
 
 def measured(what: str, condition: Callable[[], Any], *, since: float, limit: float) -> None:
@@ -152,22 +153,23 @@ def redis_is_killed(clinic: Clinic) -> None:
     clinic.stack.server.kill()
     clinic.stack.server.start()
     since = time.monotonic()
-    due = since + max(0.0, clinic.journal.due_in(before.id).total_seconds())
+    due = since + max(0.0, clinic.journal.batches.due_in(before.id).total_seconds())
 
     def polled() -> bool:
         newest = clinic.newest()
         # Only a poll moves the time of the next one.
-        return newest is None or clinic.journal.due_in(newest.id) > timedelta(0)
+        return newest is None or clinic.journal.batches.due_in(newest.id) > timedelta(0)
 
     asked = clinic.app.tasks["say"].delay("fifth")
     measured(
         "a task asks after a restart of Redis",
-        lambda: clinic.journal.counters()["captured"] == 5,
+        lambda: clinic.journal.tallies.counters()["captured"] == 5,
         since=since,
         limit=REDIS_RESTARTED,
     )
     wait_until(
-        lambda: clinic.journal.due_in(before.id) <= timedelta(0), description="a poll is due"
+        lambda: clinic.journal.batches.due_in(before.id) <= timedelta(0),
+        description="a poll is due",
     )
     measured(
         "a poll that is due after a restart of Redis", polled, since=due, limit=REDIS_RESTARTED

@@ -64,10 +64,10 @@ def wait_for_state(result: AsyncResult[Any], state: str) -> None:
 
 def waiting(stack: Stack, *texts: str) -> list[AsyncResult[Any]]:
     """Tasks that wait in a lane."""
-    before = journal_of(app).waiting_tasks()
+    before = journal_of(app).waiting.count()
     sent = [task("batched").delay(text) for text in texts]
     wait_until(
-        lambda: journal_of(app).waiting_tasks() == before + len(texts), description="they wait"
+        lambda: journal_of(app).waiting.count() == before + len(texts), description="they wait"
     )
     return sent
 
@@ -92,8 +92,11 @@ def nothing_is_left(task_id: str) -> bool:
     shown of one that has ended.
     """
     journal = journal_of(app)
-    fields = journal._redis.hgetall(journal._task(task_id))
-    lists = [journal._redis.zscore(journal.key(name), task_id) for name in ("waiting", "resuming")]
+    fields = journal.store.redis.hgetall(journal.store.task_key(task_id))
+    lists = [
+        journal.store.redis.zscore(journal.store.key(name), task_id)
+        for name in ("waiting", "resuming")
+    ]
     left = {name for name in fields if not name.startswith(b"was:")}
     return left <= {b"nesting", b"retries", b"done", b"name", b"calls"} and lists == [None, None]
 
@@ -125,7 +128,7 @@ def test_a_task_that_waits_in_a_lane_is_revoked_at_once(stack: Stack, journal: J
     assert (event["uuid"], event["terminated"], event["expired"]) == (result.id, False, False)
     assert event["hostname"].startswith("worker")
     assert notes(stack, result.id) == [["task_revoked", False]]
-    assert journal.lanes() == [] or journal.lanes()[0].prompts == 0
+    assert journal.lanes.all() == [] or journal.lanes.all()[0].prompts == 0
     assert nothing_is_left(result.id)
     later.get(timeout=10)
 
@@ -156,7 +159,7 @@ def test_a_waiting_task_is_revoked_by_every_command(
 
 def test_a_waiting_group_is_revoked(stack: Stack) -> None:
     result: Any = group(task("batched").s(text) for text in ("a", "b", "c")).apply_async()
-    wait_until(lambda: journal_of(app).waiting_tasks() == 3, description="they wait")
+    wait_until(lambda: journal_of(app).waiting.count() == 3, description="they wait")
     result.revoke()
     for each in result.results:
         wait_for_state(each, "REVOKED")
@@ -167,8 +170,8 @@ def test_the_others_of_a_lane_are_not_touched(stack: Stack, journal: Journal) ->
     revoked, stays = waiting(stack, "Goes.", "Stays, and is longer.")
     revoked.revoke()
     wait_for_state(revoked, "REVOKED")
-    (lane,) = journal.lanes()
-    raw = journal._redis.hmget(journal._task(stays.id), "0:bytes", "0:tokens")
+    (lane,) = journal.lanes.all()
+    raw = journal.store.redis.hmget(journal.store.task_key(stays.id), "0:bytes", "0:tokens")
     assert [lane.prompts, lane.bytes, lane.tokens] == [1, *map(int, raw)]
     flush()
     assert stays.get(timeout=20)
@@ -220,7 +223,7 @@ def test_tasks_are_revoked_by_their_stamps(stack: Stack) -> None:
     groups: list[Any] = [canvas.apply_async() for canvas in canvases.values()]
     ann, bob = (result.results[0] for result in groups)
     plain = task("batched").delay("For nobody.")
-    wait_until(lambda: journal_of(app).waiting_tasks() == 3, description="they wait")
+    wait_until(lambda: journal_of(app).waiting.count() == 3, description="they wait")
     stamps: Any = {"customer": ["ann", "eve"]}
     app.control.revoke_by_stamped_headers(stamps)
     wait_for_state(ann, "REVOKED")
@@ -263,8 +266,8 @@ def test_a_revoke_that_nobody_told_celery_of_is_told_by_rescue(
     result: Any = canvas()
     (member,) = result.parent.results
     wait_for_state(member, "BATCHED")
-    wait_until(journal.waiting_tasks, description="it waits")
-    assert journal.revoke(member.id, token="killed").word == "REVOKED"
+    wait_until(journal.waiting.count, description="it waits")
+    assert journal.revocations.revoke(member.id, token="killed").word == "REVOKED"
     assert member.state == "BATCHED"
     wait_for_state(member, "REVOKED")
     with pytest.raises(ChordError):
@@ -287,7 +290,7 @@ def test_a_running_task_is_revoked_when_it_asks(stack: Stack, journal: Journal) 
     wait_for_state(result, "REVOKED")
     wait_until(lambda: nothing_is_left(result.id), description="the journal lets go")
     assert notes(stack, result.id) == [["task_revoked", False]]
-    assert sum(lane.prompts for lane in journal.lanes()) == 0
+    assert sum(lane.prompts for lane in journal.lanes.all()) == 0
 
 
 @pytest.mark.parametrize("kind", ["batched", "live"])
@@ -327,7 +330,7 @@ def test_a_task_that_is_terminated_while_it_runs_is_revoked(stack: Stack, kind: 
     result = task(kind, "ask_then_gate").delay(gate)
     if kind == "batched":
         wait_for_state(result, "BATCHED")
-        wait_until(journal_of(app).waiting_tasks, description="it waits")
+        wait_until(journal_of(app).waiting.count, description="it waits")
         flush()
     wait_until(lambda: stack.redis.llen(f"at:{gate}"), description="its body runs")
     result.revoke(terminate=True)
@@ -344,7 +347,7 @@ def test_a_task_that_is_terminated_while_it_runs_is_revoked(stack: Stack, kind: 
 def test_a_hard_time_limit_in_a_replay_is_the_end(stack: Stack) -> None:
     gate = uuid.uuid4().hex
     result = task("batched", "ask_then_gate_in_a_second").delay(gate)
-    wait_until(journal_of(app).waiting_tasks, description="it waits")
+    wait_until(journal_of(app).waiting.count, description="it waits")
     flush()
     wait_for_state(result, "FAILURE")
     assert type(result.result).__name__ == "TimeLimitExceeded"
@@ -355,7 +358,7 @@ def test_a_hard_time_limit_in_a_replay_is_the_end(stack: Stack) -> None:
 def test_a_worker_that_is_lost_in_a_replay_is_the_end(stack: Stack) -> None:
     gate = uuid.uuid4().hex
     result = task("batched", "ask_then_gate").delay(gate)
-    wait_until(journal_of(app).waiting_tasks, description="it waits")
+    wait_until(journal_of(app).waiting.count, description="it waits")
     flush()
     wait_until(lambda: stack.redis.llen(f"at:{gate}"), description="its body runs")
     os.kill(int(str(stack.redis.lindex(f"at:{gate}", 0))), signal.SIGKILL)

@@ -28,7 +28,7 @@ def test_a_revoke_outlives_every_worker(
     say, journal = app.tasks["batched.say"], journal_of(app)
     revoked: Any = say.delay("Revoked.")
     kept = say.delay("Kept.")
-    wait_until(lambda: journal.waiting_tasks() == 2, description="they wait")
+    wait_until(lambda: journal.waiting.count() == 2, description="they wait")
     app.tasks["batchq.flush"].delay(everything=True)
     wait_until(
         lambda: [batch.state for batch in status(app).batches] == ["submitted"],
@@ -36,13 +36,13 @@ def test_a_revoke_outlives_every_worker(
     )
     revoked.revoke()
     wait_until(lambda: revoked.state == "REVOKED", description="it is revoked")
-    wait_until(lambda: journal.waiting_tasks() == 1, description="the journal lets go")
+    wait_until(lambda: journal.waiting.count() == 1, description="the journal lets go")
     first.stop()
     stack.worker(APP, pool=pool)
     stack.emulator.lift("stuck_in_progress")
     assert kept.get(timeout=25)
     assert str(AsyncResult(revoked.id, app=app).state) == "REVOKED"
-    (closed,) = wait_until(lambda: journal.closed_batches(10), description="the batch is over")
+    (closed,) = wait_until(lambda: journal.batches.closed(10), description="the batch is over")
     assert (closed.answered, closed.unknown, closed.asked_again) == (1, 1, 0)
     runs = [json.loads(str(one)) for one in stack.redis.lrange(f"revokes:runs:{revoked.id}", 0, -1)]
     assert runs == [0]

@@ -31,10 +31,10 @@ class Dump:
 
     @property
     def redis(self) -> Any:
-        return self.world.journal._redis
+        return self.world.journal.store.redis
 
     def key(self, *parts: str) -> str:
-        return self.world.journal.key(*parts)
+        return self.world.journal.store.key(*parts)
 
     def text(self, key: str, value: bytes | str = b"rubbish") -> None:
         self.redis.set(key, value)
@@ -203,11 +203,15 @@ def test_the_others_go_on(world: World, put: Callable[[Dump], None]) -> None:
 def spoil(world: World, what: str, value: bytes) -> str:
     """Ask with two tasks, and damage what the journal holds of the first."""
     world.sent = [outcomes.say.delay("the damaged one"), outcomes.say.delay("its neighbour")]
-    wait_until(lambda: world.journal.counters().get("captured") == 2, description="both have asked")
+    wait_until(
+        lambda: world.journal.tallies.counters().get("captured") == 2, description="both have asked"
+    )
     task_id = world.sent[0].id
     kind, field_name = what.split()
-    key = {"task": world.journal._task, "bodies": world.journal._bodies}[kind](task_id)
-    assert world.journal._redis.hset(key, field_name, value) in {0, 1}
+    key = {"task": world.journal.store.task_key, "bodies": world.journal.store.bodies_key}[kind](
+        task_id
+    )
+    assert world.journal.store.redis.hset(key, field_name, value) in {0, 1}
     outcomes.app.tasks["batchq.flush"].delay(everything=True)
     return task_id
 
@@ -238,11 +242,12 @@ def test_a_damaged_record_fails_its_task_in_words(world: World, name: str) -> No
     # An outcome that is there already stays: the first one wins.
     spoil(world, f"task {name}", NO_TEXT)
     if name == "0:outcome":
-        world.journal._redis.hset(
-            world.journal._task(world.sent[0].id), mapping={"0:place": "answered", "waiting": 0}
+        world.journal.store.redis.hset(
+            world.journal.store.task_key(world.sent[0].id),
+            mapping={"0:place": "answered", "waiting": 0},
         )
-        world.journal._redis.zadd(world.journal.key("resuming"), {world.sent[0].id: 0})
-        world.journal._redis.zrem(world.journal.key("waiting"), world.sent[0].id)
+        world.journal.store.redis.zadd(world.journal.store.key("resuming"), {world.sent[0].id: 0})
+        world.journal.store.redis.zrem(world.journal.store.key("waiting"), world.sent[0].id)
     assert world.sent[1].get(timeout=20)["answer"]
     with pytest.raises(Exception, match=f"task {world.sent[0].id} is damaged") as caught:
         world.sent[0].get(timeout=20)
@@ -322,17 +327,17 @@ def test_counters_that_are_none_stop_nobody(world: World, key: str) -> None:
 
     The last test of this file: that failure has a traceback in the worker's log.
     """
-    redis = world.journal._redis
-    redis.set(world.journal.key(key), "rubbish")
+    redis = world.journal.store.redis
+    redis.set(world.journal.store.key(key), "rubbish")
     sent = outcomes.say.delay("beside it")
     if key == "waiting":
         with pytest.raises(Exception, match="WRONGTYPE"):
             sent.get(timeout=10)
-        assert world.journal.lanes() == []
-        redis.delete(world.journal.key(key))
+        assert world.journal.lanes.all() == []
+        redis.delete(world.journal.store.key(key))
         return
-    lane = world.journal.key("lane", LANE.name)
+    lane = world.journal.store.key("lane", LANE.name)
     wait_until(lambda: redis.zcard(lane), description="it has asked")
     outcomes.app.tasks["batchq.flush"].delay(everything=True)
     assert sent.get(timeout=20)["answer"]
-    redis.delete(world.journal.key(key))
+    redis.delete(world.journal.store.key(key))

@@ -57,7 +57,7 @@ class Journey:
     def until(self, journal: Journal, **counts: int) -> None:
         for name, count in counts.items():
             wait_until(
-                lambda name=name, count=count: journal.counters().get(name) == count,  # type: ignore[misc]
+                lambda name=name, count=count: journal.tallies.counters().get(name) == count,  # type: ignore[misc]
                 description=f"{count} prompts are {name}",
             )
 
@@ -74,7 +74,7 @@ def test_no_log_and_no_key_of_others_holds_a_canary(stack: Stack, *, loud: bool)
     quoting = f"Sorry, but “{PROMPT} 7” with {KEY} is not what I like."
     sent = canary.ask.delay(7)
     journey.until(journal, captured=1)
-    prompts = {journal._bodies(sent.id)}
+    prompts = {journal.store.bodies_key(sent.id)}
     assert journey.holding(PROMPT) == prompts, "the prompt waits where it is made to wait"
     emulator.fault("rows_500", message=quoting)
     for call, code in (("upload", 400), ("upload", 500), ("create", 400), ("create", 500)):
@@ -83,7 +83,7 @@ def test_no_log_and_no_key_of_others_holds_a_canary(stack: Stack, *, loud: bool)
         said = {"upload": "files.create", "create": "batches.create"}[call]
         wait_until(
             lambda said=said, code=code: any(  # type: ignore[misc]
-                said in one.note and str(code) in one.note for one in journal.open_batches()
+                said in one.note and str(code) in one.note for one in journal.batches.open()
             ),
             description=f"{call} was answered with {code}",
         )
@@ -97,9 +97,9 @@ def test_no_log_and_no_key_of_others_holds_a_canary(stack: Stack, *, loud: bool)
     journey.flush()
     journey.until(journal, captured=2)
     journey.worker.pause()
-    outcome = journal._redis.hget(journal._task(sent.id), "0:outcome")
+    outcome = journal.store.redis.hget(journal.store.task_key(sent.id), "0:outcome")
     answer = json.loads(Outcome.from_bytes(outcome).body)["choices"][0]["message"]["content"]
-    assert journey.holding(answer) == {journal._task(sent.id)}
+    assert journey.holding(answer) == {journal.store.task_key(sent.id)}
     assert journey.holding(KEY) == set()
     shown = repr(status(canary.app))
     assert not any(text in shown for text in (PROMPT, KEY, answer))

@@ -130,7 +130,7 @@ def test_a_batch_is_told_from_its_seal_to_its_end(steps: Steps, heard: Heard) ->
     steps.submitted()
     (submitted,) = heard.of(BatchSubmitted)
     (over,) = steps.until_over()
-    record = steps.journal.closed_batches(1)[0]
+    record = steps.journal.batches.closed(1)[0]
     assert submitted == BatchSubmitted(
         at=at(record.submitted_at),
         batch=record.id,
@@ -153,7 +153,7 @@ def test_a_batch_is_told_from_its_seal_to_its_end(steps: Steps, heard: Heard) ->
     )
     assert 0 < finished.cost < finished.live_cost
     assert heard.kinds == ["batch_submitted", "batch_finished"]
-    told = steps.journal.events()
+    told = steps.journal.events.read()
     assert [event for event in told if type(event) in SIGNALS] == heard.events
     assert isinstance(told[0], BatchSealed)
     changes = [event.status for event in told if isinstance(event, BatchChanged)]
@@ -186,7 +186,7 @@ def test_a_batch_that_fails_is_told_with_why(
 
     def answered() -> bool:
         flush(steps.app)
-        return steps.journal.counters().get("answered") == 4
+        return steps.journal.tallies.counters().get("answered") == 4
 
     steps.until(answered, "all have an outcome")
     steps.until_over()
@@ -229,7 +229,7 @@ def test_a_batch_that_is_set_aside_is_told_once_and_its_end_too(steps: Steps, he
     (dead,) = heard.of(PromptDead)
     assert (dead.task_id, dead.batch, dead.name, dead.kills) == ("", batch.id, LANE.name, 3)
     # As 26 hours later.
-    steps.journal._redis.zadd(steps.journal.key("batches"), {batch.id: 1})
+    steps.journal.store.redis.zadd(steps.journal.store.key("batches"), {batch.id: 1})
     rescue(steps.app)
     (failed,) = heard.of(BatchFailed)
     assert (failed.batch, failed.reason) == (batch.id, "given_up")
@@ -241,7 +241,7 @@ def test_no_room_is_told_once_an_hour(steps: Steps, heard: Heard) -> None:
 
     def answered() -> bool:
         flush(steps.app, everything=True)
-        return steps.journal.counters().get("answered") == 2
+        return steps.journal.tallies.counters().get("answered") == 2
 
     steps.until(answered, "all are answered")
     refused = [event for event in heard.of(BatchFailed) if event.reason == "no_room"]
@@ -253,7 +253,7 @@ def test_no_room_is_told_once_an_hour(steps: Steps, heard: Heard) -> None:
     (key,) = steps.server.client.scan_iter("*told:limit:*")
     assert 3_500 < steps.server.client.ttl(key) <= 3_600
     steps.server.client.delete(key)
-    again = steps.journal.closed_batches(1)[0]
+    again = steps.journal.batches.closed(1)[0]
     emit.tell_no_room(steps.app, again, 7)
     assert [event.limit for event in heard.of(LimitReached)][1:] == [7]
 
@@ -280,18 +280,18 @@ def test_a_batch_that_is_cancelled_before_it_was_sent_is_told(steps: Steps, hear
 
 
 def kinds_of(steps: Steps) -> list[str]:
-    return [event.kind for event in steps.journal.events()]
+    return [event.kind for event in steps.journal.events.read()]
 
 
 def test_what_rescue_does_is_told(steps: Steps, heard: Heard) -> None:
     capture(steps.journal)
     batch = steps.submitted()
     steps.wakeups()
-    steps.journal._redis.zadd(steps.journal.key("batches"), {batch.id: 1})
+    steps.journal.store.redis.zadd(steps.journal.store.key("batches"), {batch.id: 1})
     # Answered, and nobody has sent it on.
-    steps.journal._redis.zadd(steps.journal.key("resuming"), {"a-task": 0})
+    steps.journal.store.redis.zadd(steps.journal.store.key("resuming"), {"a-task": 0})
     rescue(steps.app)
-    *_, woken, rescued = steps.journal.events()
+    *_, woken, rescued = steps.journal.events.read()
     assert isinstance(woken, BatchWoken)
     assert (woken.batch, woken.state) == (batch.id, "submitted")
     assert isinstance(rescued, TasksRescued)
@@ -302,8 +302,8 @@ def test_what_rescue_does_is_told(steps: Steps, heard: Heard) -> None:
 def test_a_batch_that_nobody_waits_for_is_told(steps: Steps, heard: Heard) -> None:
     asked = capture(steps.journal)
     flush(steps.app, everything=True)
-    steps.journal.drop(asked.task_id)
-    steps.journal._redis.delete(steps.journal._bodies(asked.task_id))
+    steps.journal.tasks.drop(asked.task_id)
+    steps.journal.store.redis.delete(steps.journal.store.bodies_key(asked.task_id))
     steps.until_over()
     assert kinds_of(steps) == ["batch_sealed", "batch_emptied"]
     assert heard.events == []
@@ -315,7 +315,7 @@ def test_a_batch_that_was_lost_and_is_found_is_told(make: Callable[..., Steps]) 
     batch = steps.submitted()
     steps.server.client.flushall()
     flush(steps.app)
-    (adopted,) = steps.journal.events()
+    (adopted,) = steps.journal.events.read()
     assert isinstance(adopted, BatchAdopted)
     assert (adopted.batch, adopted.provider_id) == (batch.id, batch.provider_id)
     steps.until_over()
@@ -383,8 +383,8 @@ def test_a_lane_that_waits_for_its_time_is_not_stuck(
     steps = make(batchq_flush_after=None, batchq_poll_longest=0.05, batchq_poll_first=0.05)
     heard = listen(steps)
     capture(steps.journal)
-    moment = steps.journal.now()
-    wait_until(lambda: steps.journal.now() - moment > 1_500, description="time passes")
+    moment = steps.journal.clock.now()
+    wait_until(lambda: steps.journal.clock.now() - moment > 1_500, description="time passes")
     rescue(steps.app)
     assert heard.events == []
 
@@ -393,14 +393,16 @@ def test_what_moves_at_the_head_of_a_lane_is_not_stuck(steps: Steps) -> None:
     """A prompt that comes back after a day in a batch is old at once, and leaves at once."""
     journal = steps.journal
     capture_many(journal, 2)
-    assert journal.at_head(LANE) == timedelta(0)
-    wait_until(lambda: journal.at_head(LANE) > timedelta(0), description="it is seen again")
-    journal._redis.zpopmin(journal._lane(LANE)[0])
-    assert journal.at_head(LANE) == timedelta(0), "the second has just come there"
-    steps.server.client.set(journal.key("head", LANE.name), "rubbish")
+    assert journal.lanes.at_head(LANE) == timedelta(0)
+    wait_until(lambda: journal.lanes.at_head(LANE) > timedelta(0), description="it is seen again")
+    journal.store.redis.zpopmin(journal.store.lane_keys(LANE)[0])
+    assert journal.lanes.at_head(LANE) == timedelta(0), "the second has just come there"
+    steps.server.client.set(journal.store.key("head", LANE.name), "rubbish")
     lookout.look(steps.app)  # It is logged.
-    steps.server.client.delete(journal.key("head", LANE.name), journal._lane(LANE)[0])
-    assert journal.at_head(LANE) == timedelta(0)
+    steps.server.client.delete(
+        journal.store.key("head", LANE.name), journal.store.lane_keys(LANE)[0]
+    )
+    assert journal.lanes.at_head(LANE) == timedelta(0)
 
 
 def test_what_is_stuck_is_decided_by_the_settings() -> None:
@@ -462,8 +464,8 @@ def test_a_budget_is_told_at_80_and_100_percent_once_a_day(
 ) -> None:
     steps = make(batchq_budget=2.5)
     heard, journal = listen(steps), steps.journal
-    today = at(journal.now()).date().isoformat()
-    day = journal.key("day", today)
+    today = at(journal.clock.now()).date().isoformat()
+    day = journal.store.key("day", today)
     for spent, told in ((0, []), (1_999_999_999, []), (2_000_000_000, [80]), (2_499_999_999, [80])):
         steps.server.client.hset(day, "cost", spent)
         rescue(steps.app)
@@ -486,7 +488,7 @@ def test_a_budget_that_is_passed_at_once_is_told_once(
 ) -> None:
     steps = make(batchq_budget=1)
     heard, journal = listen(steps), steps.journal
-    day = journal.key("day", at(journal.now()).date().isoformat())
+    day = journal.store.key("day", at(journal.clock.now()).date().isoformat())
     steps.server.client.hset(day, "cost", 10**10)
     rescue(steps.app)
     steps.server.client.hset(day, "cost", 9 * 10**8)
@@ -504,7 +506,7 @@ def test_what_is_under_way_counts_at_what_its_lane_has_cost(
     steps.until_over()
     rescue(steps.app)
     assert heard.of(BudgetNear) == [], "two prompts cost less"
-    spent = journal.day().cost
+    spent = journal.tallies.day().cost
     steps.emulator.fault("stuck_in_progress")
     capture_many(journal, 1 + 2 * 10**6 // spent)
     steps.submitted()
@@ -527,7 +529,7 @@ def test_what_is_not_known_is_not_guessed() -> None:
 
 
 def test_without_a_budget_nothing_is_told(steps: Steps, heard: Heard) -> None:
-    day = steps.journal.key("day", at(steps.journal.now()).date().isoformat())
+    day = steps.journal.store.key("day", at(steps.journal.clock.now()).date().isoformat())
     steps.server.client.hset(day, "cost", 10**15)
     rescue(steps.app)
     assert heard.events == []
@@ -570,14 +572,14 @@ def test_a_redis_that_is_full_takes_events(steps: Steps, heard: Heard) -> None:
         emit.tell_dead_task(steps.app, "an-id", "a.task")
     finally:
         steps.server.client.config_set("maxmemory", 0)
-    assert [event.kind for event in steps.journal.events()] == ["tasks_rescued", "prompt_dead"]
+    assert [event.kind for event in steps.journal.events.read()] == ["tasks_rescued", "prompt_dead"]
     assert heard.kinds == ["prompt_dead"]
 
 
 def test_a_stream_that_somebody_has_written_over_stops_nothing(
     steps: Steps, heard: Heard, caplog: pytest.LogCaptureFixture
 ) -> None:
-    steps.server.client.set(steps.journal.key("events"), "mine")
+    steps.server.client.set(steps.journal.store.key("events"), "mine")
     capture(steps.journal)
     flush(steps.app, everything=True)
     assert [batch["status"] for batch in steps.until_over()] == ["completed"]
@@ -589,11 +591,11 @@ def test_a_redis_that_is_away_stops_nothing(
     steps: Steps, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Its client would try for 20 s; see _connect.
-    monkeypatch.setattr("batchq.journal._journals", {})
+    monkeypatch.setattr("batchq.journal.connected._journals", {})
     monkeypatch.setattr("batchq.journal.Retry", lambda _, retries: None)  # noqa: ARG005 its own
     event = TasksRescued(at=datetime.now(UTC), tasks=1)
     dead = PromptDead(at=event.at, task_id="t", name="n", kills=3)
-    assert steps.journal.now()
+    assert steps.journal.clock.now()
     steps.server.kill()
     emit.tell(steps.app, event)
     emit.tell(steps.app, dead)
@@ -682,21 +684,21 @@ def test_what_is_no_event_is_refused_in_words(rubbish: str) -> None:
 def test_rubbish_in_the_stream_keeps_its_place(steps: Steps) -> None:
     """Who follows goes past it, and does not read it for ever."""
     emit.tell_rescued(steps.app, 1)
-    key = steps.journal.key("events")
+    key = steps.journal.store.key("events")
     steps.server.client.xadd(key, {"event": "rubbish"})
     steps.server.client.xadd(key, {"something": "else"})
     emit.tell_rescued(steps.app, 2)
-    told = steps.journal.events()
+    told = steps.journal.events.read()
     assert [event.kind for event in told] == (
         ["tasks_rescued", "unreadable", "unreadable", "tasks_rescued"]
     )
-    assert steps.journal.events(after=told[2].id) == told[3:]
+    assert steps.journal.events.read(after=told[2].id) == told[3:]
 
 
 def test_who_follows_hears_of_each_event_once_and_in_order(steps: Steps) -> None:
     emit.tell_rescued(steps.app, 0)
     heard: list[Event] = []
-    follower = steps.journal.follow()
+    follower = steps.journal.events.follow()
     begun = threading.Event()
 
     def follow() -> None:
@@ -709,7 +711,7 @@ def test_who_follows_hears_of_each_event_once_and_in_order(steps: Steps) -> None
 
     def told() -> bool:
         # The follower may begin at any of these, but misses none after that.
-        emit.tell_rescued(steps.app, len(steps.journal.events()))
+        emit.tell_rescued(steps.app, len(steps.journal.events.read()))
         return len(heard) == 5
 
     wait_until(told, description="it has heard of five")
@@ -717,11 +719,11 @@ def test_who_follows_hears_of_each_event_once_and_in_order(steps: Steps) -> None
     counts = [cast("TasksRescued", event).tasks for event in heard]
     assert counts == list(range(counts[0], counts[0] + 5))
     assert counts[0] > 0, "from now on"
-    again = steps.journal.follow(after=heard[1].id)
+    again = steps.journal.events.follow(after=heard[1].id)
     assert [next(again) for _ in range(3)] == heard[2:]
-    assert steps.journal.last_events(2) == steps.journal.events()[-2:]
-    last = steps.journal.last_event_id()
-    assert steps.journal.next_events(after=last, wait=timedelta(milliseconds=1)) == []
+    assert steps.journal.events.last(2) == steps.journal.events.read()[-2:]
+    last = steps.journal.events.last_id()
+    assert steps.journal.events.next(after=last, wait=timedelta(milliseconds=1)) == []
 
 
 def test_the_stream_is_read_in_the_newer_protocol_too(server: Server) -> None:
@@ -729,20 +731,20 @@ def test_the_stream_is_read_in_the_newer_protocol_too(server: Server) -> None:
     app = make_app("resp3", batchq_redis_url=f"{server.url}?protocol=3")
     emit.tell_rescued(app, 1)
     journal = journal_of(app)
-    assert journal.next_events(after="0-0") == journal.events() == journal.last_events(9)
-    assert len(journal.events()) == 1
+    assert journal.events.next(after="0-0") == journal.events.read() == journal.events.last(9)
+    assert len(journal.events.read()) == 1
 
 
 def test_the_stream_forgets_the_oldest_and_has_an_end(steps: Steps) -> None:
     journal = steps.journal
     event = to_json(TasksRescued(at=datetime.now(UTC), tasks=1))
-    pipe = journal._redis.pipeline(transaction=False)
+    pipe = journal.store.redis.pipeline(transaction=False)
     for _ in range(10_500):
-        pipe.xadd(journal.key("events"), {"event": event})
+        pipe.xadd(journal.store.key("events"), {"event": event})
     pipe.execute()
     emit.tell_rescued(steps.app, 2)
-    assert 10_000 <= journal._redis.xlen(journal.key("events")) <= 10_200
-    assert 0 < journal._redis.pttl(journal.key("events")) <= 7 * 86_400_000
+    assert 10_000 <= journal.store.redis.xlen(journal.store.key("events")) <= 10_200
+    assert 0 < journal.store.redis.pttl(journal.store.key("events")) <= 7 * 86_400_000
 
 
 def test_all_that_is_told_has_an_end_and_holds_no_prompt(steps: Steps, heard: Heard) -> None:
@@ -750,7 +752,7 @@ def test_all_that_is_told_has_an_end_and_holds_no_prompt(steps: Steps, heard: He
     look_until(steps, heard, LaneStuck)
     flush(steps.app, everything=True)
     steps.until_over()
-    raw = steps.journal._redis
+    raw = steps.journal.store.redis
     told = tuple(b"{batchq}:%b" % kind for kind in (b"events", b"told", b"head", b"notified"))
     held = [text for key, text in _texts(raw) if key.startswith(told)]
     assert held
@@ -784,7 +786,7 @@ def test_receivers_run_in_the_worker_that_took_the_step(stack: Stack) -> None:
     assert (told[0]["task_id"], told[0]["name"]) == (killer.id, f"{APP}.dies")
     assert "canary" not in json.dumps(told)
     journal: Journal = journal_of(app)
-    stream = [event for event in journal.events() if type(event) in SIGNALS]
+    stream = [event for event in journal.events.read() if type(event) in SIGNALS]
     assert [json.loads(to_json(event)) for event in stream] == told
     killer.forget()
 

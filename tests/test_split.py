@@ -44,7 +44,7 @@ def until_all_are_answered(steps: Steps, asked: list[Asked]) -> int:
         flush(steps.app)
         rescue(steps.app)
         steps.step()
-        return steps.journal.waiting_tasks() == 0 and not steps.journal.open_batches()
+        return steps.journal.waiting.count() == 0 and not steps.journal.batches.open()
 
     wait_until(over, description="every task has its answer", timeout=60)
     assert None not in results(steps, asked)
@@ -75,7 +75,7 @@ def test_a_line_without_a_number_is_found_by_halves(steps: Steps) -> None:
     print(f"1 bad line in 1,000, without a number: {created - 1} extra batches")  # noqa: T201
     assert created - 1 <= split_budget(1000) == 22
     assert failures(steps, asked) == [617]
-    assert steps.journal.counters()["answered"] == 1000
+    assert steps.journal.tallies.counters()["answered"] == 1000
 
 
 def test_several_lines_without_a_number_are_found(steps: Steps) -> None:
@@ -110,7 +110,7 @@ def test_a_number_that_is_in_no_file_is_as_good_as_none(steps: Steps) -> None:
     asked = ask(steps, 4)
     record = refused(steps, asked, line=99)
     fetch(steps.app, record.id)
-    (again,) = steps.journal.open_batches()
+    (again,) = steps.journal.batches.open()
     assert (again.origin, again.lines) == (record.id, 4)
 
 
@@ -129,11 +129,11 @@ def test_a_split_that_broke_off_is_finished(steps: Steps, moved: int) -> None:
     asked = ask(steps, 6, 2)
     flush(steps.app, everything=True)
     parts = steps.until(
-        lambda: [one for one in steps.journal.open_batches() if one.origin and one.status],
+        lambda: [one for one in steps.journal.batches.open() if one.origin and one.status],
         "the file is asked again as a whole",
     )
     record: BatchRecord = parts[0]
-    half = steps.journal.left_in(record.id)[:moved]
-    assert steps.journal.split(record, half, "half", budget=record.budget) == "MOVED"
+    half = steps.journal.lines.left_in(record.id)[:moved]
+    assert steps.journal.batches.split(record, half, "half", budget=record.budget) == "MOVED"
     until_all_are_answered(steps, asked)
     assert failures(steps, asked) == [2]

@@ -275,7 +275,7 @@ def test_a_batch_has_a_trace_that_is_linked_with_those_of_its_tasks(world: Trace
     assert {step.parent for step in steps} == {flush.id}
     batch = flush.said["batchq.batch"]
     assert {step.said["batchq.batch"] for step in steps} == {batch}
-    record = journal_of(traced.app).batch(batch)
+    record = journal_of(traced.app).batches.get(batch)
     assert record is not None
     assert {step.said["batchq.provider_batch"] for step in (flush, *steps)} == {record.provider_id}
     assert (flush.said["batchq.state"], steps[-1].said["batchq.state"]) == ("submitted", "closed")
@@ -325,13 +325,13 @@ def journal(world: Traced) -> Journal:
 
 
 def note(journal: Journal, task_id: str, field: str, value: str) -> None:
-    journal._redis.hset(journal._task(task_id), field, value)
+    journal.store.redis.hset(journal.store.task_key(task_id), field, value)
 
 
 def waited(journal: Journal, task_id: str) -> Waited | None:
     lease, claimed = claim(journal, task_id)
     assert claimed.word == "CLAIMED"
-    journal._redis.delete(lease.key)
+    journal.store.redis.delete(lease.key)
     return claimed.waited
 
 
@@ -339,7 +339,7 @@ def test_the_journal_tells_of_a_wait_what_is_known(journal: Journal) -> None:
     # Of an account that nobody has, so that no flush takes them along.
     lane = replace(LANE, account="tests")
     task = capture(journal, None, None, lane=lane)
-    journal.answer(lane, [(one, outcome()) for one in task.custom_ids])
+    journal.answers.add(lane, [(one, outcome()) for one in task.custom_ids])
     assert waited(journal, task.task_id) is None
     note(journal, task.task_id, "trace", f"00-{'1' * 32}-{'2' * 16}-01")
     found = waited(journal, task.task_id)
@@ -353,20 +353,20 @@ def test_the_journal_tells_of_a_wait_what_is_known(journal: Journal) -> None:
     found = waited(journal, task.task_id)
     assert found is not None
     assert (found.batches, found.attempts, found.answered_at) == (("b1", "b2"), 3, 7)
-    journal.drop(task.task_id)
+    journal.tasks.drop(task.task_id)
 
 
 @pytest.mark.parametrize("rubbish", ["", "[]", "no JSON", '{"batch": 5, "answered_at": "x"}'])
 def test_rubbish_beside_an_answer_fails_no_task(journal: Journal, rubbish: str) -> None:
     lane = replace(LANE, account="tests")
     task = capture(journal, lane=lane)
-    journal.answer(lane, [(one, outcome()) for one in task.custom_ids])
+    journal.answers.add(lane, [(one, outcome()) for one in task.custom_ids])
     for field in ("trace", "0:at", "0:attempts", "0:receipt"):
         note(journal, task.task_id, field, rubbish)
     found = waited(journal, task.task_id)
     assert found is not None
     assert (found.asked_at, found.answered_at) == (0, 0)
-    journal.drop(task.task_id)
+    journal.tasks.drop(task.task_id)
 
 
 # Celery's own instrumentation

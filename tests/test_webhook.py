@@ -57,17 +57,19 @@ class Desk:
     ) -> None:
         capture(self.journal, lane=lane)
         limits = settings(self.app).accounts["default"].limits
-        epoch = self.journal.epoch().id
-        self.journal.seal(lane, batch_id, limits=limits, tokens=10**9, alone=True, epoch=epoch)
-        with self.journal.batch_lease(batch_id) as lease:
+        epoch = self.journal.adoption.epoch().id
+        self.journal.lanes.seal(
+            lane, batch_id, limits=limits, tokens=10**9, alone=True, epoch=epoch
+        )
+        with self.journal.batches.lease(batch_id) as lease:
             assert lease is not None
-            self.journal.advance(
+            self.journal.batches.advance(
                 batch_id,
                 lease,
                 due=timedelta(hours=1),
                 state="submitted",
                 provider_id=provider_id,
-                submitted_at=self.journal.now(),
+                submitted_at=self.journal.clock.now(),
                 chain="first",
             )
 
@@ -80,12 +82,12 @@ class Desk:
         return answer.status, answer.word
 
     def record(self, batch_id: str = FIRST) -> BatchRecord:
-        record = self.journal.batch(batch_id)
+        record = self.journal.batches.get(batch_id)
         assert record is not None
         return record
 
     def due(self, batch_id: str = FIRST) -> bool:
-        return self.journal.due_in(batch_id) <= timedelta(0)
+        return self.journal.batches.due_in(batch_id) <= timedelta(0)
 
     def messages(self) -> list[list[Any]]:
         """The polls that lie in the broker."""
@@ -175,11 +177,11 @@ def test_a_webhook_in_the_middle_of_a_poll_is_not_lost(desk: Desk) -> None:
     next poll in an hour, and the chain of that one would end the one of the webhook.
     """
     told_at = desk.record().told_at
-    with desk.journal.batch_lease(FIRST) as lease:
+    with desk.journal.batches.lease(FIRST) as lease:
         assert lease is not None
         assert desk.word(event(THEIRS)) == (200, "woken")
         assert desk.record().chain == "first", "there is a step under way, and it looks again"
-        word = desk.journal.advance(
+        word = desk.journal.batches.advance(
             FIRST, lease, due=timedelta(hours=1), told_at=told_at, chain="second"
         )
     assert word == "TOLD"
@@ -188,13 +190,13 @@ def test_a_webhook_in_the_middle_of_a_poll_is_not_lost(desk: Desk) -> None:
 
 
 def test_a_batch_that_is_known_to_be_over_stays_as_it_is(desk: Desk) -> None:
-    with desk.journal.batch_lease(FIRST) as lease:
+    with desk.journal.batches.lease(FIRST) as lease:
         assert lease is not None
-        desk.journal.advance(FIRST, lease, due=timedelta(hours=1), state="finished")
+        desk.journal.batches.advance(FIRST, lease, due=timedelta(hours=1), state="finished")
     assert desk.word(event(THEIRS)) == (200, "over")
-    with desk.journal.batch_lease(FIRST) as lease:
+    with desk.journal.batches.lease(FIRST) as lease:
         assert lease is not None
-        desk.journal.close(desk.record(), lease)
+        desk.journal.batches.close(desk.record(), lease)
     assert desk.word(event(THEIRS)) == (200, "over")
     assert desk.messages() == []
 
@@ -203,7 +205,7 @@ def test_a_batch_that_was_set_aside_stays_aside(desk: Desk) -> None:
     """To be due is the sign that nobody has retried it in time: rescue would give its prompts an
     error, a day before that.
     """
-    batch = desk.journal._batch(FIRST)[0]
+    batch = desk.journal.store.batch_keys(FIRST)[0]
     desk.server.client.hset(batch, "dead_at", 1)
     assert desk.word(event(THEIRS)) == (200, "ignored")
     assert not desk.due()
@@ -211,12 +213,12 @@ def test_a_batch_that_was_set_aside_stays_aside(desk: Desk) -> None:
 
 def test_no_key_stays_for_ever(desk: Desk) -> None:
     desk.take(event(THEIRS))
-    desk.journal.note_end("default", told=True)
+    desk.journal.webhooks.note_end("default", told=True)
     assert keys_without_end(desk.server.client, documented=(*DOCUMENTED, "batches")) == []
 
 
 def test_an_adopted_batch_is_known_by_its_provider_s_id(desk: Desk) -> None:
-    adopted = desk.journal.adopt(
+    adopted = desk.journal.adoption.adopt(
         "batch-2",
         LANE,
         provider_id="batch_found",
@@ -237,13 +239,13 @@ def test_ten_thousand_open_batches_are_not_looked_through(desk: Desk, count: int
         before = commands(desk.server)
         assert desk.word(event(f"batch_alone_{number}")) == (200, "woken")
     alone = commands(desk.server) - before
-    template: Any = client.hgetall(journal._batch(FIRST)[0])
-    due = journal.now() + 3_600_000
+    template: Any = client.hgetall(journal.store.batch_keys(FIRST)[0])
+    due = journal.clock.now() + 3_600_000
     pipe = client.pipeline(transaction=False)
     for number in range(count):
-        pipe.hset(journal._batch(f"open-{number}")[0], mapping=template)
-        pipe.zadd(journal.key("batches"), {f"open-{number}": due})
-        pipe.set(journal.key("theirs", f"batch_{number}"), f"open-{number}")
+        pipe.hset(journal.store.batch_keys(f"open-{number}")[0], mapping=template)
+        pipe.zadd(journal.store.key("batches"), {f"open-{number}": due})
+        pipe.set(journal.store.key("theirs", f"batch_{number}"), f"open-{number}")
     pipe.execute()
     for number in (0, count // 2, count - 1):
         before = commands(desk.server)
@@ -538,10 +540,10 @@ def test_a_redis_without_memory_takes_it(desk: Desk) -> None:
 
 def test_a_record_that_somebody_has_written_over_ends_nothing(desk: Desk) -> None:
     client, journal = desk.server.client, desk.journal
-    client.set(journal.key("theirs", "batch_rubbish"), "batch-rubbish")
-    client.set(journal.key("batch", "batch-rubbish"), "rubbish")
+    client.set(journal.store.key("theirs", "batch_rubbish"), "batch-rubbish")
+    client.set(journal.store.key("batch", "batch-rubbish"), "rubbish")
     assert desk.word(event("batch_rubbish")) == (200, "unknown")
-    client.hset(journal.key("theirs", "batch_list"), "a", "b")
+    client.hset(journal.store.key("theirs", "batch_list"), "a", "b")
     assert desk.word(event("batch_list")) == (200, "unknown")
     assert desk.word(event(THEIRS)) == (200, "woken")
 
@@ -617,24 +619,24 @@ def test_a_batch_that_is_over_by_its_webhook_alone_is_polled_as_if_it_were_new(
 
 def test_webhooks_arrive_as_long_as_no_batch_ends_without_one(usual: Desk) -> None:
     journal = usual.journal
-    assert journal.since_webhook("default") is None
-    journal.note_end("default", told=True)
-    since = journal.since_webhook("default")
+    assert journal.webhooks.since("default") is None
+    journal.webhooks.note_end("default", told=True)
+    since = journal.webhooks.since("default")
     assert since is not None
     assert since < timedelta(seconds=5)
-    assert journal.since_webhook("other") is None
-    journal.note_end("default", told=False)
-    assert journal.since_webhook("default") is None
+    assert journal.webhooks.since("other") is None
+    journal.webhooks.note_end("default", told=False)
+    assert journal.webhooks.since("default") is None
 
 
 def test_a_webhook_that_comes_after_the_end_was_found_shows_that_they_arrive(desk: Desk) -> None:
     """Of a batch that takes seconds the first poll may be faster than the webhook."""
-    with desk.journal.batch_lease(FIRST) as lease:
+    with desk.journal.batches.lease(FIRST) as lease:
         assert lease is not None
-        desk.journal.advance(FIRST, lease, due=timedelta(0), state="finished")
-    desk.journal.note_end("default", told=False)
+        desk.journal.batches.advance(FIRST, lease, due=timedelta(0), state="finished")
+    desk.journal.webhooks.note_end("default", told=False)
     assert desk.word(event(THEIRS)) == (200, "over")
-    assert desk.journal.since_webhook("default") is not None
+    assert desk.journal.webhooks.since("default") is not None
 
 
 def test_the_account_takes_a_secret_from_where_it_takes_a_key(
@@ -675,15 +677,16 @@ def polled(steps: Steps) -> timedelta:
     """Make the poll that waits; returns when the next one is due."""
     record = steps.only()
     wait_until(
-        lambda: steps.journal.due_in(record.id) < timedelta(0), description="the poll is due"
+        lambda: steps.journal.batches.due_in(record.id) < timedelta(0),
+        description="the poll is due",
     )
     poll(steps.app, record.id, record.chain)
-    return steps.journal.due_in(record.id)
+    return steps.journal.batches.due_in(record.id)
 
 
 def test_while_webhooks_arrive_a_poll_is_followed_by_the_longest_pause(steps: Steps) -> None:
     assert polled(steps) < timedelta(seconds=30)
-    steps.journal.note_end("default", told=True)
+    steps.journal.webhooks.note_end("default", told=True)
     assert polled(steps) > timedelta(seconds=50)
 
 
@@ -691,19 +694,19 @@ def test_a_poll_that_finds_a_batch_over_says_whether_a_webhook_has_told(steps: S
     record = steps.only()
     assert handle(*webhook_of(record), app=steps.app).word == "woken"
     steps.emulator.lift("stuck_in_progress")
-    steps.until(lambda: not steps.journal.open_batches(), "it is over")
-    assert steps.journal.since_webhook("default") is not None
+    steps.until(lambda: not steps.journal.batches.open(), "it is over")
+    assert steps.journal.webhooks.since("default") is not None
     capture(steps.journal)
     steps.submitted()
 
     def over() -> bool:
         """Webhooks arrive, so its polls are a minute apart: each is made due."""
-        for record in steps.journal.open_batches():
-            steps.server.client.zadd(steps.journal.key("batches"), {record.id: 0})
-        return not steps.journal.open_batches()
+        for record in steps.journal.batches.open():
+            steps.server.client.zadd(steps.journal.store.key("batches"), {record.id: 0})
+        return not steps.journal.batches.open()
 
     steps.until(over, "the next one is over, and no webhook has told")
-    assert steps.journal.since_webhook("default") is None
+    assert steps.journal.webhooks.since("default") is None
 
 
 def test_a_batch_is_asked_after_often_until_its_provider_agrees_with_its_webhook(
@@ -712,7 +715,7 @@ def test_a_batch_is_asked_after_often_until_its_provider_agrees_with_its_webhook
     """Its own word lags behind, and webhooks arrive: the next poll would be the longest pause away,
     and no second webhook comes.
     """
-    steps.journal.note_end("default", told=True)
+    steps.journal.webhooks.note_end("default", told=True)
     assert handle(*webhook_of(steps.only()), app=steps.app).word == "woken"
     assert polled(steps) < timedelta(seconds=2)
 
@@ -720,7 +723,7 @@ def test_a_batch_is_asked_after_often_until_its_provider_agrees_with_its_webhook
 def test_a_poll_that_is_told_while_it_asks_asks_again_at_once(steps: Steps) -> None:
     record = steps.only()
     steps.wakeups()
-    steps.journal.note_end("default", told=True)
+    steps.journal.webhooks.note_end("default", told=True)
     steps.emulator.fault("slow", call="retrieve", seconds=1)
     with ThreadPoolExecutor(1) as thread:
         asking = thread.submit(polled, steps)

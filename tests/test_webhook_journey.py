@@ -30,7 +30,7 @@ def journey(_shared: tuple[Stack, int]) -> Iterator[Stack]:
     stack, port = _shared
     # A result is there before its batch is over, and the next test would take that for its own.
     journal = journal_of(webhook.app)
-    wait_until(lambda: not journal.open_batches(), description="the last batch is over")
+    wait_until(lambda: not journal.batches.open(), description="the last batch is over")
     stack.emulator.reset()
     stack.emulator.webhook(f"http://127.0.0.1:{port}{PATH}", secret=SECRET)
     yield stack
@@ -41,7 +41,7 @@ def submitted() -> BatchRecord:
     """The one batch that is under way, once it is at the provider."""
 
     def found() -> BatchRecord | None:
-        records = [one for one in journal_of(webhook.app).open_batches() if one.provider_id]
+        records = [one for one in journal_of(webhook.app).batches.open() if one.provider_id]
         return records[0] if len(records) == 1 else None
 
     return wait_until(found, description="a batch is submitted")
@@ -55,7 +55,7 @@ def test_a_task_is_answered_as_soon_as_its_batch_is_over(journey: Stack, fault: 
     journey.emulator.fault("stuck_in_progress", at=0)
     result = webhook.say.delay("something")
     record = submitted()
-    assert journal_of(webhook.app).due_in(record.id).total_seconds() > 500
+    assert journal_of(webhook.app).batches.due_in(record.id).total_seconds() > 500
     journey.emulator.lift("stuck_in_progress")
     assert result.get(timeout=30)
     deliveries = journey.emulator.deliveries()
@@ -68,7 +68,7 @@ def test_a_task_is_answered_as_soon_as_its_batch_is_over(journey: Stack, fault: 
         lambda: journey.emulator.deliveries()[0]["answers"] == refused + [200] * accepted,
         description="all is answered",
     )
-    assert journal_of(webhook.app).since_webhook("default") is not None
+    assert journal_of(webhook.app).webhooks.since("default") is not None
 
 
 def test_a_webhook_that_is_late_is_as_good_as_another(journey: Stack) -> None:
@@ -86,7 +86,9 @@ def test_a_webhook_that_is_lost_is_nothing_lost(journey: Stack) -> None:
     wait_until(lambda: journey.emulator.fired("webhook_lost"), description="the batch is over")
     assert not result.ready()
     journal = journal_of(webhook.app)
-    journal._redis.zadd(journal.key("batches"), {record.id: 1})  # Its ten minutes are over.
+    journal.store.redis.zadd(
+        journal.store.key("batches"), {record.id: 1}
+    )  # Its ten minutes are over.
     assert result.get(timeout=30)
     assert [one["answers"] for one in journey.emulator.deliveries()] == [[]]
 

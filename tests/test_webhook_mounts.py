@@ -81,7 +81,7 @@ def journal(shared_stack: Stack) -> Journal:
 
 def test_a_mount_wakes_the_poll_of_a_batch(mount: Mount, journal: Journal) -> None:
     theirs = f"batch_{mount.port}"
-    journal.adopt(
+    journal.adoption.adopt(
         f"ours-{mount.port}",
         LANE,
         state="submitted",
@@ -92,7 +92,7 @@ def test_a_mount_wakes_the_poll_of_a_batch(mount: Mount, journal: Journal) -> No
     headers = signed(body, webhook_id=f"wh_{mount.port}")
     assert mount.tell(body, headers) == (200, "woken")
     assert mount.tell(body, headers) == (200, "repeated")
-    record = journal.batch(f"ours-{mount.port}")
+    record = journal.batches.get(f"ours-{mount.port}")
     assert record is not None
     assert record.told_at > 0
 

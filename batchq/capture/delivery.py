@@ -103,7 +103,7 @@ def run_body(
         result, error = _run(run, body)
         delivery.read = run.read
         if not isinstance(error, _ENDS_THE_WORKER):
-            body_of = functools.partial(delivery.journal.body_of, run.task_id)
+            body_of = functools.partial(delivery.journal.tasks.body_of, run.task_id)
             error = refusal(run, error, body_of) or error
         traced.ended(run.task_id, run.asked, error)
         if run.asked:
@@ -144,7 +144,7 @@ def _begin(task: Any, message: bytes) -> tuple[_Delivery, Claim]:
             "its app has no batchq: call batchq.install(app) where the app is made",
         )
     journal = journal_of(task.app)
-    lease = journal.task_lease(task.request.id, task.name)
+    lease = journal.runs.lease(task.request.id, task.name)
     claim: Claim | JournalUnreadable
     try:
         claim = _claim(task, journal, lease, message)
@@ -155,7 +155,7 @@ def _begin(task: Any, message: bytes) -> tuple[_Delivery, Claim]:
         claim = error
     # A limit that came between these would leave a lease that is renewed for ever.
     hear_limits = hold_soft_limit()
-    renewed = start_keeping(journal, lease, settings(task.app).lease)
+    renewed = start_keeping(journal.store, lease, settings(task.app).lease)
     delivery = _Delivery(task=task, journal=journal, lease=lease, renewed=renewed)
     # On the request, which Celery keeps until it has stored the result: a second delivery of the
     # same task may run beside this one, in another thread.
@@ -176,7 +176,7 @@ def _wait_for_the_key(
     task: Any, journal: Journal, lease: Lease, message: bytes, error: KeyMissing
 ) -> None:
     """Leave a task whose answers are closed to this process as it is; rescue sends it again."""
-    journal.unclaim(task.request.id, token=lease.token, message=message)
+    journal.runs.unclaim(task.request.id, token=lease.token, message=message)
     logger.error(
         "task %s [%s] waits: %s",
         *(task.name, task.request.id, error),
@@ -192,7 +192,7 @@ def _new_run(
 
     def note_live(entry: Entry) -> None:
         try:
-            journal.note_live(task_id, token=token, entry=entry)
+            journal.runs.note_live(task_id, token=token, entry=entry)
         except RedisError as failure:
             # The answer is there and paid for, and the SDK would take this for an error of the API.
             logger.warning(
@@ -202,7 +202,7 @@ def _new_run(
             )
 
     def note_step(name: str, value: str) -> None:
-        journal.note_step(task_id, token=token, name=name, value=value)
+        journal.runs.note_step(task_id, token=token, name=name, value=value)
 
     return Run(
         task_id=task_id,
@@ -306,7 +306,7 @@ def _claim(task: Any, journal: Journal, lease: Lease, message: bytes) -> Claim:
             # self.retry and self.replace send the next message before their own run has ended.
             time.sleep(0.02)
         point("claim.call")
-        claim = journal.claim(
+        claim = journal.runs.claim(
             request.id,
             token=lease.token,
             nesting=request.replaced_task_nesting or 0,
@@ -320,7 +320,7 @@ def _claim(task: Any, journal: Journal, lease: Lease, message: bytes) -> Claim:
     elif claim.word in {"BUSY", "ENDING"}:
         # This delivery is acknowledged now; should the other run die, rescue sends it again.
         point("keep.call")
-        journal.keep(request.id, message=message)
+        journal.runs.keep(request.id, message=message)
         point("keep.called")
     logger.info(
         "a second delivery of task %s [%s] ends here: %s",
@@ -356,7 +356,7 @@ def _park(delivery: _Delivery, run: Run, message: bytes) -> None:
     point("capture.event")
     _try_to_tell(task, lambda: task.send_event("task-batched", retry=False))
     _tie(delivery)
-    word = delivery.journal.capture(
+    word = delivery.journal.runs.capture(
         run.task_id,
         token=delivery.lease.token,
         message=message,
@@ -397,7 +397,9 @@ def _tie(delivery: _Delivery) -> None:
     request = delivery.task.request
     groups, stamps = groups_of(request), stamps_of(request)
     if groups or stamps:
-        delivery.journal.tie(request.id, token=delivery.lease.token, groups=groups, stamps=stamps)
+        delivery.journal.chords.tie(
+            request.id, token=delivery.lease.token, groups=groups, stamps=stamps
+        )
         keep_groups(delivery.task.app, groups)
 
 
@@ -455,7 +457,7 @@ def _settle(
         _waits_no_more(task, task_id)
     if delivery.dead is not None and state != "RETRY":
         point("bury.call")
-        word = delivery.journal.bury(
+        word = delivery.journal.runs.bury(
             task_id, token=delivery.lease.token, message=delivery.dead, state=state or "IGNORED"
         )
         point("bury.called")
@@ -463,7 +465,7 @@ def _settle(
             emit.tell_dead_task(task.app, task_id, task.name)
         return
     point("settle.call")
-    delivery.journal.settle(
+    delivery.journal.runs.settle(
         task_id,
         token=delivery.lease.token,
         state=state or "IGNORED",

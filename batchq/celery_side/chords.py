@@ -39,17 +39,17 @@ def keep_alive(app: Celery[Any]) -> None:
     journal, keys = journal_of(app), result_keys(app)
     if keys is None:
         return  # Without a result backend there is nothing to keep.
-    period, walk, now = _period(keys), journal.walk(), journal.now()
+    period, walk, now = _period(keys), journal.waiting.walk(), journal.clock.now()
     if not walk.through:
         if timedelta(milliseconds=now - walk.began_at) < period:
             return
         walk = Walk(began_at=now, through="waiting")
     budget = _budget(journal, settings(app).tick, period)
     while walk.through and budget > 0:
-        walk, task_ids = journal.walk_on(walk, CHUNK)
+        walk, task_ids = journal.waiting.walk_on(walk, CHUNK)
         _look_after(app, journal, keys, task_ids)
         budget -= max(len(task_ids), CHUNK // 10)
-    journal.note_walk(walk)
+    journal.waiting.note_walk(walk)
 
 
 def _period(keys: ResultKeys) -> timedelta:
@@ -62,7 +62,7 @@ def _period(keys: ResultKeys) -> timedelta:
 
 def _budget(journal: Journal, tick: timedelta, period: timedelta) -> int:
     """How many tasks to meet at one tick, so that a walk is over in half its time."""
-    count = journal.waiting_tasks() + journal.resuming_tasks()
+    count = journal.waiting.count() + journal.resuming.count()
     return max(CHUNK, math.ceil(2 * count * tick / period))
 
 
@@ -75,11 +75,11 @@ def _look_after(
             # By a worker that did not ask us. Its chord may not know yet.
             revoke(app, [task_id])
         elif state in READY_STATES:
-            journal.drop(task_id)
+            journal.tasks.drop(task_id)
     waiting = [task_id for task_id in task_ids if states.get(task_id) not in READY_STATES]
     if any(keys.lasting):
         keys.prolong_results(waiting)
-        _keep(journal, keys, journal.groups(waiting))
+        _keep(journal, keys, journal.chords.groups(waiting))
 
 
 def keep_groups(app: Celery[Any], groups: Iterable[str]) -> None:
@@ -95,7 +95,7 @@ def keep_groups(app: Celery[Any], groups: Iterable[str]) -> None:
 def _keep(journal: Journal, keys: ResultKeys, groups: Iterable[str]) -> None:
     # Of a chord's thousands of members one is enough.
     for some in chunks(sorted(set(groups))):
-        keys.prolong_groups(journal.kept_now(some, for_=_period(keys) / 2))
+        keys.prolong_groups(journal.chords.kept_now(some, for_=_period(keys) / 2))
 
 
 # Which groups hang on a task

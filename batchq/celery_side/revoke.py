@@ -36,7 +36,7 @@ def revoke(
     journal = journal_of(app)
     remembered: set[str] = set()
     for some in chunks(task_ids):
-        for task_id in journal.known(some):
+        for task_id in journal.tasks.known(some):
             try:
                 if _revoke(app, journal, task_id, hostname=hostname, mode=mode):
                     remembered.add(task_id)
@@ -73,14 +73,14 @@ def _revoke(
     message: bytes = b"",
 ) -> bool:
     """True where the journal remembers it."""
-    token = journal.task_lease(task_id).token if token is None else token
+    token = journal.runs.lease(task_id).token if token is None else token
     point("revoke.call")
-    revoked = journal.revoke(task_id, token=token, mode=mode, message=message)
+    revoked = journal.revocations.revoke(task_id, token=token, mode=mode, message=message)
     if revoked.word == "REVOKED":
         point("revoke.called")
         _tell(app, task_id, revoked.message, hostname)
         point("revoke.told")
-        journal.revoke(task_id, token=token, mode="said")
+        journal.revocations.revoke(task_id, token=token, mode="said")
         point("revoke.said")
     return revoked.word in {"REVOKED", "ALREADY"}
 
@@ -130,9 +130,9 @@ def _let_go(sender: Any = None, request: Any = None, **how: Any) -> None:
         return
     try:
         journal = journal_of(sender.app)
-        if journal.known([request.id]):
-            token = journal.task_lease(request.id).token
-            journal.revoke(
+        if journal.tasks.known([request.id]):
+            token = journal.runs.lease(request.id).token
+            journal.revocations.revoke(
                 request.id, token=token, mode="ended" if how.get("terminated") else "said"
             )
     except RedisError as error:
@@ -167,7 +167,7 @@ def _commanded_by_stamps(app: Any, stamps: Mapping[str, Iterable[str]], hostname
     if "batchq.flush" not in app.tasks:
         return
     try:
-        revoke(app, journal_of(app).stamped(stamps), hostname=hostname, mode="next")
+        revoke(app, journal_of(app).revocations.stamped(stamps), hostname=hostname, mode="next")
     except RedisError as error:
         _say_out_of_reach(error)
 
@@ -193,6 +193,6 @@ def revoke_again(app: Any, task_ids: Iterable[str]) -> set[str]:
     stack = task_stack()
     hostname = stack[-1].request.hostname if stack else None
     for some in chunks(task_ids):
-        found |= (revoked := journal_of(app).revoked(some))
+        found |= (revoked := journal_of(app).revocations.revoked(some))
         revoke(app, revoked, hostname=hostname)
     return found

@@ -79,15 +79,15 @@ class Watch:
 
     def _look(self, journal: Journal, tick: timedelta) -> None:
         patience = MISSED * tick
-        seen = journal.since_beat()
+        seen = journal.beat.since()
         watched = timedelta(seconds=time.monotonic() - self._began)
         if watched < patience or (seen is not None and seen < patience):
             self._end(journal)
-        elif journal.stand_in(self._name, patience):
+        elif journal.beat.stand_in(self._name, patience):
             point("standin.taken")
             self._begin(seen)
             if any(self._is_due(schedule, journal) for schedule in settings(self._app).flush_at):
-                journal.call_for_everything()
+                journal.lanes.call_for_everything()
             send_ticks(self._app)
             point("standin.ticked")
         else:
@@ -106,12 +106,12 @@ class Watch:
     def _end(self, journal: Journal) -> None:
         if self._stands_in:
             logger.warning("beat is back", extra={"action": "stand-in"})
-            journal.stand_down(self._name)
+            journal.beat.stand_down(self._name)
         self._stands_in = False
 
     def _is_due(self, schedule: Any, journal: Journal) -> bool:
         # Whoever flushed everything last: beat, a stand-in or a person, it need not be done again.
-        since = journal.since_everything()
+        since = journal.lanes.since_everything()
         last = self._began_at if since is None else datetime.now(UTC) - since
         return bool(cast("Any", maybe_schedule(schedule, app=self._app)).is_due(last).is_due)
 
@@ -134,7 +134,7 @@ def _note_ticks(sender: Any = None, **_: Any) -> None:
             ticked.clear()
             try:
                 point("tick.note")
-                journal_of(app).note_beat()
+                journal_of(app).beat.note()
                 point("tick.noted")
                 state["failed"] = False
             except Exception as error:  # noqa: BLE001 a tick that is not noted is worth a warning and no more

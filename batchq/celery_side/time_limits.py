@@ -48,4 +48,4 @@ def _forget(sender: Any = None, task_id: str = "", exception: Any = None, **_: A
     """
     lost = isinstance(exception, (TimeLimitExceeded, WorkerLostError))
     if lost and not task_stack() and "batchq.flush" in sender.app.tasks:
-        journal_of(sender.app).drop(task_id)
+        journal_of(sender.app).tasks.drop(task_id)

@@ -84,13 +84,13 @@ def batches(to: Terminal, /, limit: int, **wanted: str | None) -> Exit:
 
 def all_batches(journal: Journal) -> Iterator[BatchRecord]:
     """Every batch the journal knows: the open ones, then the closed, each newest first."""
-    yield from sorted(journal.open_batches(), key=lambda one: one.sealed_at, reverse=True)
-    for some in chunks(journal.closed_ids(_ALL), _PAGE):
-        yield from journal.batches_named(some)
+    yield from sorted(journal.batches.open(), key=lambda one: one.sealed_at, reverse=True)
+    for some in chunks(journal.batches.closed_ids(_ALL), _PAGE):
+        yield from journal.batches.named(some)
 
 
 def show_batches(to: Terminal, records: Iterable[BatchRecord]) -> None:
-    now = journal_of(to.app).now()
+    now = journal_of(to.app).clock.now()
     to.show(
         ["BATCH", "STATE", "STATUS", "LANE", ">PROMPTS", ">DONE", ">AGE", ">COST", ">SAVED"],
         (_row(one, now) for one in records),

@@ -23,7 +23,7 @@ def cancel(to: Terminal, batch: str, *, no_hold: bool) -> Exit:
     """
     found = batch_named(journal_of(to.app), batch)
     asked = control.cancel(to.app, found.id, hold=not no_hold) == "ASKED"
-    held = found.lane in journal_of(to.app).held()
+    held = found.lane in journal_of(to.app).lanes.held()
     if to.as_json:
         to.give({"batch": found.id, "asked": asked, "lane": found.lane.name, "held": held})
     elif asked:

@@ -181,16 +181,17 @@ def _at_journal(app: Any, seen: Seen, _timeout: float) -> Seen:
     journal = journal_of(app)
     try:
         ping(app)
-        samples = tuple(journal.samples(_LOOK_BACK))
+        samples = tuple(journal.tallies.samples(_LOOK_BACK))
         found = status(app)
         return replace(
             seen,
             status=found,
-            facts=journal.facts(),
+            facts=journal.store.facts(),
             storage_error=_storage_error(journal),
             samples=samples,
             stuck=_stuck(journal, found, seen.settings),
-            spent=journal.day().cost + cost_under_way(found.batches, journal.lane_sums()),
+            spent=journal.tallies.day().cost
+            + cost_under_way(found.batches, journal.tallies.lanes()),
         )
     except redis.RedisError as error:
         return replace(seen, redis_error=str(error) or type(error).__name__)
@@ -198,7 +199,7 @@ def _at_journal(app: Any, seen: Seen, _timeout: float) -> Seen:
 
 def _storage_error(journal: Journal) -> str:
     try:
-        journal.try_storage()
+        journal.bodies.try_out()
     except StorageAway as error:
         return f"the storage {error.where} (batchq_large_bodies) cannot be used: {error.why}"
     except ConfigurationError as error:
@@ -210,7 +211,7 @@ def _stuck(journal: Journal, found: Status, config: Settings) -> tuple[str, ...]
     return tuple(
         one.lane.name
         for one in found.lanes
-        if ought_to_go(one, config) and is_stuck(journal.at_head(one.lane), config)
+        if ought_to_go(one, config) and is_stuck(journal.lanes.at_head(one.lane), config)
     )
 
 

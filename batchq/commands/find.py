@@ -23,8 +23,8 @@ class Prompt:
 def find(journal: Journal, name: str) -> BatchRecord | TaskRecord | Prompt:
     """What an id belongs to. Raises NotFound."""
     found = (
-        journal.batch(name)
-        or journal.task(name)
+        journal.batches.get(name)
+        or journal.views.task(name)
         or _prompt(journal, name)
         or _of_provider(journal, name)
     )
@@ -35,20 +35,20 @@ def find(journal: Journal, name: str) -> BatchRecord | TaskRecord | Prompt:
 
 def batch_named(journal: Journal, name: str) -> BatchRecord:
     """A batch by our id or the provider's. Raises NotFound."""
-    found = journal.batch(name) or _of_provider(journal, name)
+    found = journal.batches.get(name) or _of_provider(journal, name)
     if found is None:
         raise NotFound("batch", name)
     return found
 
 
 def _of_provider(journal: Journal, provider_id: str) -> BatchRecord | None:
-    ours = journal.of_provider(provider_id)
-    return None if ours is None else journal.batch(ours)
+    ours = journal.webhooks.of_provider(provider_id)
+    return None if ours is None else journal.batches.get(ours)
 
 
 def _prompt(journal: Journal, custom_id: str) -> Prompt | None:
     parts = split_id(custom_id)
-    task = None if parts is None else journal.task(parts[0])
+    task = None if parts is None else journal.views.task(parts[0])
     if parts is None or task is None:
         return None
     call = next((one for one in task.calls if one.number == parts[1]), None)

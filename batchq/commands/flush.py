@@ -22,7 +22,7 @@ def flush(to: Terminal, lane: str | None) -> Exit:
     can go.
     """
     chosen = None if lane is None else control.lane_named(to.app, lane)
-    lanes = [one for one in journal_of(to.app).lanes() if chosen in (None, one.lane)]
+    lanes = [one for one in journal_of(to.app).lanes.all() if chosen in (None, one.lane)]
     held = sum(one.prompts for one in lanes if one.held)
     prompts = sum(one.prompts for one in lanes) - held
     if prompts:

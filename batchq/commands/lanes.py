@@ -19,9 +19,11 @@ __all__ = ["lanes", "show_lanes"]
 def lanes(to: Terminal) -> Exit:
     """What waits in each lane, when it goes, and why then."""
     journal, config = journal_of(to.app), settings(to.app)
-    found = journal.lanes()
+    found = journal.lanes.all()
     # One that is held is worth seeing before the first prompt gets stuck in it.
-    for lane in sorted(journal.held() - {one.lane for one in found}, key=lambda one: one.name):
+    for lane in sorted(
+        journal.lanes.held() - {one.lane for one in found}, key=lambda one: one.name
+    ):
         oldest = timedelta(0)
         found.append(LaneRecord(lane=lane, prompts=0, bytes=0, tokens=0, oldest=oldest, held=True))
     if to.as_json:

@@ -33,8 +33,8 @@ def savings(to: Terminal, days: int) -> Exit:
     knows a price of is counted as unpriced.
     """
     journal = journal_of(to.app)
-    by_day = journal.days(days)
-    by_lane = journal.lane_sums()
+    by_day = journal.tallies.days(days)
+    by_lane = journal.tallies.lanes()
     total = _total(by_day.values())
     if to.as_json:
         to.give(

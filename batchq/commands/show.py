@@ -122,9 +122,9 @@ def _row(task: TaskRecord, call: CallRecord) -> list[object]:
 
 def _texts(journal: Journal, task: TaskRecord, call: CallRecord) -> dict[str, Any]:
     name = custom_id(task.id, call.number)
-    outcome = journal.outcome(name)
+    outcome = journal.views.outcome(name)
     return {
-        "question": _read(journal.question(name)),
+        "question": _read(journal.views.question(name)),
         "answer": None if outcome is None else _read(outcome.body),
     }
 
@@ -151,11 +151,11 @@ def _say_texts(to: Terminal, journal: Journal, task: TaskRecord, call: CallRecor
 
 def _batch(to: Terminal, journal: Journal, batch: BatchRecord) -> None:
     if to.as_json:
-        to.give({**shapes.batch(batch), "object": journal.object_of(batch.id)})
+        to.give({**shapes.batch(batch), "object": journal.batches.object_of(batch.id)})
         return
     to.fields(_fields_of_batch(batch))
     to.say()
-    _timeline(to, batch, journal.now())
+    _timeline(to, batch, journal.clock.now())
     if batch.errors:
         to.say()
         rows = (

@@ -28,7 +28,7 @@ def status(to: Terminal) -> Exit:
     With beat, and today's bill. It only looks, and ends with 0 whatever it sees; `check` is the
     one that judges.
     """
-    found, today = status_of(to.app), journal_of(to.app).day()
+    found, today = status_of(to.app), journal_of(to.app).tallies.day()
     if to.as_json:
         to.give(_shape(to.app, found, today))
         return Exit.FINE

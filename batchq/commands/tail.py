@@ -68,7 +68,7 @@ def tail(
     """
     wanted = Filter(kinds=frozenset(kind), batch=batch, lane=lane)
     journal = journal_of(to.app)
-    past = journal.last_events(_ALL)
+    past = journal.events.last(_ALL)
     recent = [event for event in past if wanted.takes(event)]
     for event in recent[len(recent) - min(last, len(recent)) :]:
         _tell(to, event)
@@ -81,7 +81,7 @@ def tail(
 
 def _to_come(journal: Journal, past: list[Event]) -> Iterator[Event]:
     # From behind what was read: what happens in between is not missed.
-    return journal.follow(after=past[-1].id if past else "0-0")
+    return journal.events.follow(after=past[-1].id if past else "0-0")
 
 
 def _tell(to: Terminal, event: Event) -> None:

@@ -54,7 +54,7 @@ _NOT_THE_BATCH_S = (ProviderError, ConfigurationError)
 
 def epoch_of(app: Celery[Any]) -> Epoch:
     """Which journal this is. One that was lost is in the log, once for each process."""
-    epoch = journal_of(app).epoch()
+    epoch = journal_of(app).adoption.epoch()
     if epoch.lost:
         logger.error(
             "the journal in Redis %s was lost: somebody has emptied it, or it started without its "
@@ -74,15 +74,15 @@ def look_for_lost(app: Celery[Any]) -> tuple[str, set[str]]:
     """
     config, journal = settings(app), journal_of(app)
     epoch = epoch_of(app)
-    of = "|".join((epoch.id, *sorted(epoch.former), journal.start_of_server()))
+    of = "|".join((epoch.id, *sorted(epoch.former), journal.adoption.start_of_server()))
     done: set[str] = set()
     for account in config.accounts:
-        last = journal.search(account)
-        if not search_is_due(last, of=of, now=journal.now(), settings=config):
+        last = journal.adoption.search(account)
+        if not search_is_due(last, of=of, now=journal.clock.now(), settings=config):
             done.add(account)
         elif not (last.of or epoch.former or config.installation):
             # A new journal: nothing at the provider can be its own.
-            journal.note_search(account, Search(of=of, looks=2, at=journal.now()))
+            journal.adoption.note_search(account, Search(of=of, looks=2, at=journal.clock.now()))
             done.add(account)
         elif _look_through(app, account, epoch, of) or last.of == of:
             done.add(account)
@@ -92,10 +92,10 @@ def look_for_lost(app: Celery[Any]) -> tuple[str, set[str]]:
 def _look_through(app: Celery[Any], account: str, epoch: Epoch, of: str) -> bool:
     """Adopt what is ours in one account; False where that is still to be done."""
     config, journal = settings(app), journal_of(app)
-    with journal.search_lease(account) as lease:
+    with journal.adoption.search_lease(account) as lease:
         if lease is None:
             return False
-        last = journal.search(account)
+        last = journal.adoption.search(account)
         looks = last.looks + 1 if last.of == of else 1
         try:
             provider = provider_for(config, account)
@@ -114,7 +114,7 @@ def _look_through(app: Celery[Any], account: str, epoch: Epoch, of: str) -> bool
             )
         except (ProviderError, ConfigurationError) as error:
             return _not_yet(account, error)
-        journal.note_search(account, Search(of=of, looks=looks, at=journal.now()))
+        journal.adoption.note_search(account, Search(of=of, looks=looks, at=journal.clock.now()))
     return True
 
 
@@ -128,7 +128,7 @@ def _not_yet(account: str, error: Exception) -> bool:
 
 
 def _back(journal: Journal, duration: timedelta) -> datetime:
-    return datetime.fromtimestamp(journal.now() / 1000, tz=UTC) - duration
+    return datetime.fromtimestamp(journal.clock.now() / 1000, tz=UTC) - duration
 
 
 def _is_ours(journal: Journal, config: Settings, epoch: Epoch, batch: ProviderBatch) -> bool:
@@ -150,14 +150,14 @@ def _is_ours(journal: Journal, config: Settings, epoch: Epoch, batch: ProviderBa
 def _compare(app: Celery[Any], account: str, provider: Provider, batch: ProviderBatch) -> None:
     """Hold one batch of ours against the journal."""
     journal, batch_id = journal_of(app), str(batch.batch_key)
-    record = journal.batch(batch_id)
+    record = journal.batches.get(batch_id)
     if record is None:
         _adopt(app, account, provider, batch)
     elif not record.provider_id:
         # It is lost that it was created, or about to be: let its next step look for it.
-        with journal.batch_lease(batch_id) as lease:
+        with journal.batches.lease(batch_id) as lease:
             if lease is not None and record.state == "uploaded" and not record.create_intent_at:
-                journal.advance(
+                journal.batches.advance(
                     batch_id, lease, due=timedelta(0), create_intent_at=record.sealed_at
                 )
     elif record.provider_id != batch.id and not is_over(batch):
@@ -179,14 +179,16 @@ def _adopt(app: Celery[Any], account: str, provider: Provider, batch: ProviderBa
         rows = provider.rows(batch.input_file_id) if batch.input_file_id else iter(())
         for lines in chunks(_asked(rows), _LINES):
             lane = lane or _lane(config, account, batch, lines[0])
-            journal.note_lines(batch_id, lane, [(line_id, asks) for line_id, asks, *_ in lines])
+            journal.adoption.note_lines(
+                batch_id, lane, [(line_id, asks) for line_id, asks, *_ in lines]
+            )
             count += len(lines)
     except ProviderNotFound:
         return  # It was read, and its files are deleted.
     if lane is None:
         return
-    created = int(batch.created_at.timestamp() * 1000) if batch.created_at else journal.now()
-    adopted = journal.adopt(
+    created = int(batch.created_at.timestamp() * 1000) if batch.created_at else journal.clock.now()
+    adopted = journal.adoption.adopt(
         batch_id,
         lane,
         state="submitted",
@@ -243,9 +245,9 @@ def reuse_asked(app: Celery[Any], prompts: Sequence[Prompt]) -> None:
     """Give prompts that were captured just now what is paid for already, where there is any."""
     journal = journal_of(app)
     try:
-        if journal.has_adopted():
+        if journal.adoption.has_adopted():
             asked = [(prompt.custom_id, prompt.lane, prompt.fingerprint) for prompt in prompts]
-            if ready := journal.reuse(asked):
+            if ready := journal.adoption.reuse(asked):
                 resume(app, ready)
     except redis.RedisError as error:
         # They stay in their lanes, and are looked at again when those are sealed.

@@ -63,7 +63,7 @@ def fetch(app: Celery[Any], batch_id: str) -> None:
     """Read what a batch brought. Reading it twice changes nothing: the first outcome stays."""
     config, journal = settings(app), journal_of(app)
     with batch_lease(app, batch_id) as lease:
-        record = journal.batch(batch_id)
+        record = journal.batches.get(batch_id)
         if lease is None or record is None or record.state != "finished":
             return
         if early := not_yet(app, batch_id):
@@ -111,7 +111,7 @@ class _Fetching:
     @cached_property
     def asked(self) -> frozenset[str]:
         """The custom ids of this batch. A row with another one answers nobody."""
-        return frozenset(self.journal.prompts_of(self.record.id))
+        return frozenset(self.journal.lines.ids(self.record.id))
 
     @property
     def _ids(self) -> dict[str, str]:
@@ -120,7 +120,7 @@ class _Fetching:
     @property
     def _age(self) -> timedelta:
         """How long ago the last poll found that it will not change any more."""
-        return timedelta(milliseconds=self.journal.now() - self.record.finished_at)
+        return timedelta(milliseconds=self.journal.clock.now() - self.record.finished_at)
 
     def run(self, provider: Provider) -> Next | None:
         try:
@@ -153,7 +153,7 @@ class _Fetching:
             *(self.record.id, why),
             extra={"action": "fetch", **self._ids},
         )
-        self.journal.advance(
+        self.journal.batches.advance(
             self.record.id, self.lease, due=pause, looks=self.record.looks + 1, note=why
         )
         return Next("fetch", (self.record.id,), pause)
@@ -241,7 +241,7 @@ class _Fetching:
         new = words["ANSWERED"] + words["READY"]
         if new and self.record.crashes:
             # It got further than the reading that killed its worker.
-            self.journal.gets_on(self.record.id)
+            self.journal.batches.gets_on(self.record.id)
         self.seen["answered"] += new
         self.seen["already"] += words["ALREADY"]
         self.seen["unknown"] += words["UNKNOWN"]
@@ -268,7 +268,9 @@ class _Fetching:
             f"nor an error, {counts[1]} with the custom_id of another, {counts[2]} with none or "
             f"unreadable), and {silent} of its {self.record.lines} prompts have no other"
         )
-        word, _ = self.journal.set_aside(self.record.id, self.lease, why, code="rows_unusable")
+        word, _ = self.journal.batches.set_aside(
+            self.record.id, self.lease, why, code="rows_unusable"
+        )
         logger.error(
             "batch %s is set aside, so that nothing of it is paid for again: %s",
             *(self.record.id, why),
@@ -302,7 +304,7 @@ class _Fetching:
     def _give_back(self, custom_ids: list[str]) -> None:
         """Send prompts back to their lane, to go once the account does."""
         if custom_ids:
-            self.journal.call_for_everything(self.record.lane)
+            self.journal.lanes.call_for_everything(self.record.lane)
             self._ask_again(custom_ids, use_attempt=False)
 
     def _settle_errors(self) -> list[str]:
@@ -316,12 +318,12 @@ class _Fetching:
 
     def _left(self) -> list[str]:
         """The prompts that are still in this batch, in the order of its lines."""
-        return self.journal.left_in(self.record.id)
+        return self.journal.lines.left_in(self.record.id)
 
     def _ask_again(self, custom_ids: list[str], *, use_attempt: bool) -> None:
         if custom_ids:
             point("requeue.call")
-        words = self.journal.requeue(self.record, custom_ids, use_attempt=use_attempt)
+        words = self.journal.lanes.requeue(self.record, custom_ids, use_attempt=use_attempt)
         if words:
             point("requeue.called")
         exhausted = [custom_id for custom_id, word in words.items() if word == "EXHAUSTED"]
@@ -335,22 +337,22 @@ class _Fetching:
     def _failed(self, batch: ProviderBatch) -> Next | None:
         """The file was refused and nothing ran: find whose fault it is."""
         left = self._left()
-        well = self.journal.was_well(self.record.lane.account)
+        well = self.journal.pauses.was_well(self.record.lane.account)
         follows = after_failed_validation(batch.errors, well=well)
         if isinstance(follows, BadLine | Hopeless | AskAgain):
             # It was read: whatever kept the account from being served, that is not it any more.
             get_through(self.app, self.record)
         if isinstance(follows, BadLine | AskAgain):
             named = follows.line if isinstance(follows, BadLine) else 1
-            example = self.journal.prompt_at(self.record.id, named) or ""
+            example = self.journal.lines.prompt_at(self.record.id, named) or ""
             self.bill.failed(example, follows.outcome)
         match follows:
             case NoRoom(limit):
                 lane = self.record.lane
-                queued = self.journal.queued_tokens(lane)
+                queued = self.journal.lanes.queued_tokens(lane)
                 learned = limit_to_learn(limit, refused=self.record.tokens, queued=queued)
-                self.journal.learn_limit(lane, learned)
-                self.journal.pause(lane, settings(self.app).poll_longest)
+                self.journal.lanes.learn_limit(lane, learned)
+                self.journal.lanes.pause(lane, settings(self.app).poll_longest)
                 emit.tell_no_room(self.app, self.record, learned)
                 self._ask_again(left, use_attempt=False)
             case NotTheirs(trouble):
@@ -358,7 +360,7 @@ class _Fetching:
                 pause(self.app, self.record, trouble, met_in="file")
                 self._give_back(left)
             case BadLine(line, outcome):
-                bad = self.journal.prompt_at(self.record.id, line)
+                bad = self.journal.lines.prompt_at(self.record.id, line)
                 if bad not in left:
                     # It is no line of this file that is still open: the number is no help.
                     return self._split(left, outcome)
@@ -392,7 +394,7 @@ class _Fetching:
         for part in parts:
             part_id = uuid.uuid4().hex
             point("split.call")
-            word = self.journal.split(self.record, part, part_id, budget=budget)
+            word = self.journal.batches.split(self.record, part, part_id, budget=budget)
             point("split.called")
             if word == "SPENT" and self._others_are_open():
                 return self.later("whether more parts may be made shows when the others pass")
@@ -410,7 +412,7 @@ class _Fetching:
         origin, me = self.record.origin or self.record.id, self.record.id
         return any(
             one.origin == origin and one.id != me and one.state in _ON_ITS_WAY and not one.passed
-            for one in self.journal.open_batches()
+            for one in self.journal.batches.open()
         )
 
     def _close(self, provider: Provider, batch: ProviderBatch) -> None:
@@ -419,7 +421,7 @@ class _Fetching:
         tally = self.bill.tally(status=batch.status, asked_again=self.seen["asked again"])
         found = {**counts, **self.bill.fields(), "status": batch.status, "note": note}
         point("close.call")
-        word = self.journal.close(self.record, self.lease, tally=tally, **found)
+        word = self.journal.batches.close(self.record, self.lease, tally=tally, **found)
         point("close.called")
         if word == "LOST":
             return  # Another reads it now, and needs its files.
@@ -460,7 +462,7 @@ class _FetchingAdopted(_Fetching):
 
     def _take(self, lines: Iterable[bytes]) -> None:
         successes: list[tuple[str, Outcome]] = []
-        takers = self.journal.takers(self.record.id)
+        takers = self.journal.adoption.takers(self.record.id)
         receipts: dict[str, Receipt] = {}
         for row, final, outcome in self._rows(lines):
             if outcome.succeeded and final:
@@ -468,7 +470,7 @@ class _FetchingAdopted(_Fetching):
                 receipts[row.custom_id] = self.bill.answered(row)
             elif row.custom_id in takers:
                 self._keep(takers[row.custom_id], final, outcome)
-        found = self.journal.spare(self.record.id, successes)
+        found = self.journal.adoption.spare(self.record.id, successes)
         taken = [(t, *one) for t, one in zip(found, successes, strict=True) if t is not None]
         own = {taker: receipts[line_id] for taker, line_id, _ in taken}
         self._answer([(taker, outcome) for taker, _, outcome in taken], own)
@@ -479,11 +481,11 @@ class _FetchingAdopted(_Fetching):
 
     def _settle_errors(self) -> list[str]:
         # Who would wait from here on is not among those that are asked again.
-        self.journal.shut(self.record.id)
+        self.journal.adoption.shut(self.record.id)
         return super()._settle_errors()
 
     def _failed(self, batch: ProviderBatch) -> Next | None:
-        self.journal.shut(self.record.id)
+        self.journal.adoption.shut(self.record.id)
         self.trouble = in_file(batch.errors)
         if self.trouble is not None:
             pause(self.app, self.record, self.trouble, met_in="file")

@@ -70,8 +70,8 @@ def flush(app: Celery[Any], batch_id: str | None = None, *, everything: bool = F
         return
     config, journal = settings(app), journal_of(app)
     if everything:
-        journal.call_for_everything()
-    for lane in _in_turn(journal.lanes()):
+        journal.lanes.call_for_everything()
+    for lane in _in_turn(journal.lanes.all()):
         # A lane of an account that is gone from the settings keeps its prompts until it is back.
         known, paused = lane.lane.account in looked, lane.account_pause
         # What late answers have emptied leaves the list of lanes when it is sealed.
@@ -107,24 +107,24 @@ def _seal(
     """
     config, journal = settings(app), journal_of(app)
     sealed: list[str] = []
-    with journal.lane_lease(lane) as lease:
+    with journal.lanes.lease(lane) as lease:
         point("lane.leased")
         limits = config.accounts[lane.account].limits
-        queued = journal.queued_tokens(lane)
+        queued = journal.lanes.queued_tokens(lane)
         room = _room(journal, config, lane) - queued
         while lease is not None and (room > 0 or not queued):
             batch_id, count, full = uuid.uuid4().hex, 1, False
             if paused is not None:
-                if sealed or not journal.take_probe(paused, batch_id):
+                if sealed or not journal.pauses.take_probe(paused, batch_id):
                     break
                 limits = probe_limits(limits)
             while count and not full:
                 point("seal.call")
-                count, full = journal.seal(
+                count, full = journal.lanes.seal(
                     lane, batch_id, limits=limits, tokens=room, alone=not queued, epoch=epoch
                 )
                 point("seal.called")
-            record = journal.batch(batch_id)
+            record = journal.batches.get(batch_id)
             if record is None:
                 break
             sealed.append(batch_id)
@@ -142,7 +142,7 @@ def _seal(
 def _room(journal: Journal, config: Settings, lane: Lane) -> int:
     """How many tokens may be queued at the provider for this lane's model."""
     limits = config.accounts[lane.account].limits
-    return tokens_allowed(limits, lane.model, journal.learned_limit(lane))
+    return tokens_allowed(limits, lane.model, journal.lanes.learned_limit(lane))
 
 
 class _Submission:
@@ -162,7 +162,7 @@ class _Submission:
 
     def run(self) -> Next | None:
         with batch_lease(self.app, self.batch_id) as lease:
-            record = self.journal.batch(self.batch_id)
+            record = self.journal.batches.get(self.batch_id)
             if lease is None or record is None or record.state not in {"sealed", "uploaded"}:
                 return None
             self._ids["lane"] = record.lane.name
@@ -193,10 +193,10 @@ class _Submission:
         """
         reason: Literal["cancelled", "paused"] = "cancelled" if record.cancel_at else "paused"
         if reason == "paused":
-            self.journal.call_for_everything(record.lane)
-        self.journal.requeue(record, self.journal.left_in(record.id), use_attempt=False)
+            self.journal.lanes.call_for_everything(record.lane)
+        self.journal.lanes.requeue(record, self.journal.lines.left_in(record.id), use_attempt=False)
         note = f"{_GIVEN_BACK[reason]} before it was sent{'' if code is None else f': {code}'}"
-        if self.journal.close(record, lease, status=reason, note=note) == "CLOSED":
+        if self.journal.batches.close(record, lease, status=reason, note=note) == "CLOSED":
             emit.tell_not_taken(self.app, record.id, reason, code)
 
     def _submit_or_wait(self, record: BatchRecord, lease: Lease) -> Next | None:
@@ -225,7 +225,7 @@ class _Submission:
                 self.config.poll_first,
                 state="submitted",
                 provider_id=found,
-                submitted_at=self.journal.now(),
+                submitted_at=self.journal.clock.now(),
                 chain=chain,
                 looks=0,
                 note="",
@@ -262,13 +262,13 @@ class _Submission:
                 path = Path(folder, name)
                 if not self._write(record, path):
                     note = "nobody waits for any of its prompts"
-                    if self.journal.close(record, lease, note=note) == "CLOSED":
+                    if self.journal.batches.close(record, lease, note=note) == "CLOSED":
                         emit.tell_emptied(self.app, record)
                     return None
                 point("upload.intend")
                 # If we die after the upload, find_file above finds what we sent.
-                names = self.journal.task_names(self.journal.prompts_of(record.id))
-                known = {"upload_intent_at": self.journal.now(), "tasks": json.dumps(names)}
+                names = self.journal.lines.task_names(self.journal.lines.ids(record.id))
+                known = {"upload_intent_at": self.journal.clock.now(), "tasks": json.dumps(names)}
                 self._advance(lease, _NOW, **known)
                 point("upload.call")
                 file_id = provider.upload(path, name=name, expires_after=self.config.file_expiry)
@@ -286,7 +286,8 @@ class _Submission:
         while True:
             with path.open("wb") as file:
                 written = [
-                    (custom_id, file.write(line)) for custom_id, line in self.journal.lines(record)
+                    (custom_id, file.write(line))
+                    for custom_id, line in self.journal.lines.of(record)
                 ]
             bad = _unreadable(path, written, record.lane.endpoint)
             if not bad:
@@ -294,11 +295,11 @@ class _Submission:
             # In this order: a prompt that is in no file and has no answer would wait for good.
             refused = [(custom_id, self._why_bad(custom_id)) for custom_id in bad]
             answer(self.app, record.lane, refused, batch=record.id)
-            self.journal.take_out(record.id, bad)
+            self.journal.lines.take_out(record.id, bad)
 
     def _why_bad(self, custom_id: str) -> Outcome:
         try:
-            self.journal.question(custom_id)
+            self.journal.views.question(custom_id)
         except BodyLost as error:
             return Outcome.error(500, code="large_body_lost", message=str(error))
         except JournalUnreadable:
@@ -312,7 +313,7 @@ class _Submission:
         """The provider's id of the batch, found or made; or the next look for it, or nothing where
         it is not to be made any more.
         """
-        now = self.journal.now()
+        now = self.journal.clock.now()
         if record.create_intent_at:
             since = _time(record.create_intent_at)
             found = provider.find_batches(record.id, since=since)
@@ -356,7 +357,7 @@ class _Submission:
                 *(self.batch_id, batch_id),
                 extra={"action": "flush", **self._ids},
             )
-            self.journal.count("extra_batches")
+            self.journal.tallies.count("extra_batches")
             with suppress(ProviderError):
                 provider.cancel(batch_id)
 
@@ -380,7 +381,7 @@ class _Submission:
             )
         if isinstance(error, ProviderUnauthorized):
             return self._later(lease, self.config.poll_longest, error, **undone)
-        age = timedelta(milliseconds=self.journal.now() - known.create_intent_at)
+        age = timedelta(milliseconds=self.journal.clock.now() - known.create_intent_at)
         if error.call == "batches.list" and age < self.config.batch_deadline:
             # The batch that is looked for may be there, and all of it paid for.
             return self._later(lease, self.config.poll_longest, error)
@@ -401,13 +402,15 @@ class _Submission:
             *(record.id, error),
             extra={"action": "flush", **self._ids},
         )
-        left = list(self.journal.prompts_of(record.id))
+        left = list(self.journal.lines.ids(record.id))
         for custom_ids in chunks(left):
             refused = [(custom_id, outcome) for custom_id in custom_ids]
             answer(self.app, record.lane, refused, batch=record.id)
         bill = bill_of_refusal(record, left, outcome)
         tally = bill.tally(status="refused", asked_again=0)
-        closed = self.journal.close(record, lease, tally=tally, note=str(error), **bill.fields())
+        closed = self.journal.batches.close(
+            record, lease, tally=tally, note=str(error), **bill.fields()
+        )
         if closed == "CLOSED":
             emit.tell_not_taken(self.app, record.id, "refused", error.code)
         return None
@@ -448,11 +451,11 @@ class _Submission:
         return Next("flush", (self.batch_id,), pause)
 
     def _advance(self, lease: Lease, due: timedelta, **fields: Any) -> None:
-        if self.journal.advance(self.batch_id, lease, due=due, **fields) == "LOST":
+        if self.journal.batches.advance(self.batch_id, lease, due=due, **fields) == "LOST":
             raise LeaseLost(self.batch_id)
 
     def _read(self) -> BatchRecord:
-        record = self.journal.batch(self.batch_id)
+        record = self.journal.batches.get(self.batch_id)
         if record is None:
             raise LeaseLost(self.batch_id)
         return record

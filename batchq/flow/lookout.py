@@ -37,17 +37,17 @@ def _notify(app: Celery[Any]) -> None:
 @stops_nothing
 def _look_at_lanes(app: Celery[Any]) -> None:
     journal = journal_of(app)
-    for lane in journal.lanes():
+    for lane in journal.lanes.all():
         with apart(f"the lane {lane.lane.name}", lane=lane.lane.name):
             due = ought_to_go(lane, settings(app))
-            if due and is_stuck(journal.at_head(lane.lane), settings(app)):
+            if due and is_stuck(journal.lanes.at_head(lane.lane), settings(app)):
                 _tell_stuck(app, journal, lane)
 
 
 def _tell_stuck(app: Celery[Any], journal: Journal, record: LaneRecord) -> None:
     lane = record.lane
-    if journal.first_told(f"stuck:{lane.name}", for_=_HOUR):
-        learned, queued = journal.learned_limit(lane), journal.queued_tokens(lane)
+    if journal.events.first_told(f"stuck:{lane.name}", for_=_HOUR):
+        learned, queued = journal.lanes.learned_limit(lane), journal.lanes.queued_tokens(lane)
         why = why_stuck(record, settings(app), learned=learned, queued=queued)
         event = LaneStuck(
             at=_now(app),
@@ -68,13 +68,13 @@ def _look_at_budget(app: Celery[Any]) -> None:
     journal, budget = journal_of(app), int(dollars * 10**9)
     now = _now(app)
     day = now.date()
-    spent = journal.day(day).cost
-    under_way = cost_under_way(journal.open_batches(), journal.lane_sums())
+    spent = journal.tallies.day(day).cost
+    under_way = cost_under_way(journal.batches.open(), journal.tallies.lanes())
     percent = budget_reached(spent + under_way, budget=budget)
     # Who hears of 100 needs not hear of 80 after it.
     reached = [each for each in BUDGET_PARTS if percent is not None and each <= percent]
     keep = timedelta(days=2)
-    first = [journal.first_told(f"budget:{day}:{each}", for_=keep) for each in reached]
+    first = [journal.events.first_told(f"budget:{day}:{each}", for_=keep) for each in reached]
     if percent is not None and first[-1]:
         event = BudgetNear(
             at=now,
@@ -88,4 +88,4 @@ def _look_at_budget(app: Celery[Any]) -> None:
 
 
 def _now(app: Celery[Any]) -> datetime:
-    return datetime.fromtimestamp(journal_of(app).now() / 1000, tz=UTC)
+    return datetime.fromtimestamp(journal_of(app).clock.now() / 1000, tz=UTC)

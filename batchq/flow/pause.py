@@ -38,7 +38,7 @@ logger = logging.getLogger("batchq.pause")
 
 def is_paused(app: Celery[Any], record: BatchRecord) -> bool:
     """True where a batch is not to be sent: its account is paused, and it is not the probe."""
-    paused = journal_of(app).account_pause(record.lane.account)
+    paused = journal_of(app).pauses.get(record.lane.account)
     return paused is not None and paused.probe != record.id
 
 
@@ -51,13 +51,13 @@ def pause(
     journal, lane = journal_of(app), record.lane
     pauses = account_pauses(settings(app))
     point("pause.call")
-    word = journal.pause_account(
+    word = journal.pauses.begin(
         lane, trouble, batch=record.id, met_in=met_in, pauses=pauses, anew=anew
     )
     point("pause.called")
     if word == "ALREADY":
         return
-    known = journal.account_pause(lane.account)
+    known = journal.pauses.get(lane.account)
     logger.log(
         logging.WARNING if word == "BEGUN" else logging.INFO,
         "account %s is %s, because %s (%s); a small batch tries in %s",
@@ -82,7 +82,7 @@ def call_answered(app: Celery[Any], record: BatchRecord, call: str) -> None:
     """A call that sends nothing was answered: where it was the one that was refused, that is over,
     also where nothing waits that could try.
     """
-    paused = journal_of(app).account_pause(record.lane.account)
+    paused = journal_of(app).pauses.get(record.lane.account)
     if paused is not None and paused.met_in == call:
         _go_on(app, record)
 
@@ -91,7 +91,7 @@ def polled(app: Celery[Any], record: BatchRecord, *, passed: bool, runs_well: bo
     """A poll was answered, of a batch that has ``passed`` its validation, or not; ``runs_well``
     where some of its rows are through and none has failed.
     """
-    paused = journal_of(app).account_pause(record.lane.account)
+    paused = journal_of(app).pauses.get(record.lane.account)
     if paused is None:
         return
     if paused.met_in == "batches.retrieve":
@@ -116,7 +116,7 @@ def _go_on(app: Celery[Any], record: BatchRecord, *, probe: str = "") -> None:
 
 
 def _end(app: Celery[Any], account: str, *, extra: dict[str, str], probe: str = "") -> bool:
-    since = journal_of(app).unpause_account(account, probe=probe)
+    since = journal_of(app).pauses.end(account, probe=probe)
     if since is None:
         return False
     logger.warning("account %s goes on", account, extra={"action": "pause", **extra})

@@ -36,7 +36,7 @@ _LOST_AFTER = 3
 def poll(app: Celery[Any], batch_id: str, chain: str) -> None:
     """Ask for one batch, once. Only the newest chain of polls goes on; an older one ends here."""
     journal = journal_of(app)
-    record = journal.batch(batch_id)
+    record = journal.batches.get(batch_id)
     if record is None or record.state != "submitted" or record.chain != chain:
         return
     if early := not_yet(app, batch_id):
@@ -52,7 +52,7 @@ def poll(app: Celery[Any], batch_id: str, chain: str) -> None:
 
 def _ask(app: Celery[Any], record: BatchRecord, lease: Lease) -> Next:
     config, journal, batch_id = settings(app), journal_of(app), record.id
-    now = journal.now()
+    now = journal.clock.now()
     age = timedelta(milliseconds=now - record.submitted_at)
     told = timedelta(milliseconds=now - record.told_at) if record.told_at else None
     # What another batch's webhook says counts only once the provider has answered.
@@ -71,16 +71,16 @@ def _ask(app: Celery[Any], record: BatchRecord, lease: Lease) -> Next:
             "missing_since": 0,
         }
         if record.origin and not record.passed and batch.status in _PASSED:
-            journal.passed(record)
+            journal.batches.passed(record)
         runs_well = batch.status == "in_progress" and batch.completed > 0 and not batch.failed
         polled(app, record, passed=batch.status in _PASSED, runs_well=runs_well)
-        journal.note_object(batch_id, batch.object)
+        journal.batches.note_object(batch_id, batch.object)
         if batch.expires_at is not None:
             fields["expires_at"] = int(batch.expires_at.timestamp() * 1000)
         cancelled = record.cancel_at > 0
         if is_over(batch):
-            journal.note_end(record.lane.account, told=told is not None)
-        news = News(batch=told, account=journal.since_webhook(record.lane.account))
+            journal.webhooks.note_end(record.lane.account, told=told is not None)
+        news = News(batch=told, account=journal.webhooks.since(record.lane.account))
         step = after_poll(batch, age=age, settings=config, cancelled=cancelled, news=news)
         if isinstance(step, Cancel):
             point("cancel.call")
@@ -88,7 +88,7 @@ def _ask(app: Celery[Any], record: BatchRecord, lease: Lease) -> Next:
             point("cancel.called")
             step = Wait(step.delay)
     except ProviderNotFound as error:
-        now = journal.now()
+        now = journal.clock.now()
         since = record.missing_since or now
         fields |= {"looks": record.looks + 1, "missing_since": since, "note": str(error)}
         # A key that was changed by mistake finds no batch either: give its owner some time.
@@ -118,13 +118,15 @@ def _take(
         # A new link of the chain, so that a doubled message ends at its next poll.
         chain = uuid.uuid4().hex
         told_at, delay = record.told_at, step.delay
-        word = journal.advance(record.id, lease, due=delay, told_at=told_at, chain=chain, **fields)
+        word = journal.batches.advance(
+            record.id, lease, due=delay, told_at=told_at, chain=chain, **fields
+        )
         point("poll.recorded")
         emit.tell_changed(app, record, fields)
         return Next("poll", (record.id, chain), timedelta(0) if word == "TOLD" else delay)
-    fields |= {"state": "finished", "finished_at": journal.now(), "looks": 0}
+    fields |= {"state": "finished", "finished_at": journal.clock.now(), "looks": 0}
     point("ready.record")
-    journal.advance(record.id, lease, due=timedelta(0), **fields)
+    journal.batches.advance(record.id, lease, due=timedelta(0), **fields)
     point("ready.recorded")
     emit.tell_changed(app, record, fields)
     return Next("fetch", (record.id,))

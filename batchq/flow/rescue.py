@@ -52,12 +52,12 @@ def rescue(app: Celery[Any]) -> None:
     with apart("the batches at the providers"):
         look_for_lost(app)
     with apart("the list of open batches"):
-        for record in journal.open_batches(overdue=settings(app).tick / 2):
+        for record in journal.batches.open(overdue=settings(app).tick / 2):
             with apart(f"batch {record.id}", batch=record.id, lane=record.lane.name):
                 _wake(app, journal, record)
     with apart("the list of waiting tasks"):
-        journal.forget_expired()
-        for task_id in journal.nearly_forgotten():
+        journal.waiting.forget_expired()
+        for task_id in journal.waiting.nearly_forgotten():
             with apart(f"task {task_id}", task_id=task_id):
                 _end_the_wait(app, journal, task_id)
     with apart("the list of running bodies"):
@@ -67,25 +67,25 @@ def rescue(app: Celery[Any]) -> None:
     with apart("the results of waiting tasks"):
         keep_alive(app)
     with apart("the sample of this minute"):
-        batched = sum(record.lines for record in journal.open_batches())
-        waiting = sum(lane.prompts for lane in journal.lanes())
-        journal.take_sample(waiting=waiting, batched=batched)
+        batched = sum(record.lines for record in journal.batches.open())
+        waiting = sum(lane.prompts for lane in journal.lanes.all())
+        journal.tallies.take_sample(waiting=waiting, batched=batched)
     with apart("the list of resuming tasks"):
-        stuck = journal.stuck(unclaimed_for=_UNCLAIMED, overtaken_for=_LOST)
+        stuck = journal.resuming.stuck(unclaimed_for=_UNCLAIMED, overtaken_for=_LOST)
         lost = set(_lost(app, journal)).difference(stuck)
         for task_ids in chunks(_not_final(app, journal, [*stuck, *sorted(lost)])):
             point("rescue.resend")
             wake(app, Next("resume", (task_ids,)))
             point("rescue.resent")
-            journal.count("rescued:tasks", len(task_ids))
+            journal.tallies.count("rescued:tasks", len(task_ids))
             logger.warning("%d tasks are sent again", len(task_ids), extra={"action": "rescue"})
             emit.tell_rescued(app, len(task_ids))
     lookout.look(app)
 
 
 def _tell_long_runs(app: Celery[Any], journal: Journal) -> None:
-    for one in journal.long_runs(longer_than=settings(app).long_run):
-        if journal.first_told(f"long:{one.task_id}:{one.began_at}", for_=timedelta(hours=1)):
+    for one in journal.runs.long(longer_than=settings(app).long_run):
+        if journal.events.first_told(f"long:{one.task_id}:{one.began_at}", for_=timedelta(hours=1)):
             logger.warning(
                 "the body of task %s [%s] has run for longer than %s and has not ended",
                 *(one.name, one.task_id, settings(app).long_run),
@@ -94,8 +94,8 @@ def _tell_long_runs(app: Celery[Any], journal: Journal) -> None:
 
 
 def _sweep_storage(journal: Journal) -> None:
-    if journal.has_storage and journal.first_told("sweep", for_=_SWEPT_EVERY):
-        deleted = journal.sweep_storage()
+    if journal.bodies.has_storage and journal.events.first_told("sweep", for_=_SWEPT_EVERY):
+        deleted = journal.bodies.sweep()
         if deleted:
             logger.warning(
                 "%d large bodies were in the storage that no task names any more",
@@ -110,9 +110,9 @@ def _lost(app: Celery[Any], journal: Journal) -> list[str]:
     A Redis broker loses a message where it, or the worker, is killed just as the message is taken.
     """
     queues: dict[str, list[str]] = {}
-    for task_id in journal.unclaimed(longer_than=_LOST, at_most=_LOOKED_AT):
+    for task_id in journal.resuming.unclaimed(longer_than=_LOST, at_most=_LOOKED_AT):
         with apart(f"the message of task {task_id}", task_id=task_id):
-            (message,) = journal.messages([task_id])
+            (message,) = journal.tasks.messages([task_id])
             queue = queue_of(message) if message is not None else None
             if queue is not None:
                 queues.setdefault(queue, []).append(task_id)
@@ -126,7 +126,7 @@ def _end_the_wait(app: Celery[Any], journal: Journal, task_id: str) -> None:
     """
     message = "Nobody has answered this request for as long as its journal is kept."
     outcome = Outcome.error(504, code="not_answered_in_time", message=message)
-    for lane, custom_id in journal.open_prompts(task_id):
+    for lane, custom_id in journal.tasks.open_prompts(task_id):
         answer(app, lane, [(custom_id, outcome)])
     logger.error(
         "task %s has waited for batchq_keep_journal, and gets an error",
@@ -138,7 +138,7 @@ def _end_the_wait(app: Celery[Any], journal: Journal, task_id: str) -> None:
 def wake_late(app: Celery[Any], batch_id: str) -> None:
     """Wake the step of one batch, if it is late and nobody is at it."""
     journal = journal_of(app)
-    record = journal.batch(batch_id)
+    record = journal.batches.get(batch_id)
     if record is not None:
         _wake(app, journal, record)
 
@@ -155,10 +155,10 @@ def _wake(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
         chain = uuid.uuid4().hex
         step = Next("poll", (record.id, chain))
     point("rescue.wake")
-    if not journal.wake(record.id, longest=_UNCLAIMED, chain=chain):
+    if not journal.batches.wake(record.id, longest=_UNCLAIMED, chain=chain):
         return
     point("rescue.woken")
-    journal.count(f"rescued:{step.verb}")
+    journal.tallies.count(f"rescued:{step.verb}")
     logger.warning(
         "batch %s (%s) is late and is woken",
         *(record.id, record.state),
@@ -174,18 +174,18 @@ def _give_up(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
     code = record.aside or "workers_killed"
     message = f"The batch of this request was set aside: {_ASIDE.get(code, code)}."
     outcome = Outcome.error(503, code=code, message=message)
-    left = journal.left_in(record.id)
+    left = journal.lines.left_in(record.id)
     for custom_ids in chunks(left):
         lost = [(custom_id, outcome) for custom_id in custom_ids]
         answer(app, record.lane, lost, batch=record.id)
-    journal.revive(record.id)
-    journal.count("rescued:given_up")
+    journal.tasks.revive(record.id)
+    journal.tallies.count("rescued:given_up")
     bill = bill_of_refusal(record, left, outcome)
     tally = bill.tally(status="given_up", asked_again=0)
-    with journal.batch_lease(record.id) as lease:
+    with journal.batches.lease(record.id) as lease:
         if lease is not None:
             fields = {"note": record.note, **bill.fields()}
-            if journal.close(record, lease, tally=tally, **fields) == "CLOSED":
+            if journal.batches.close(record, lease, tally=tally, **fields) == "CLOSED":
                 emit.tell_not_taken(app, record.id, "given_up")
     logger.error(
         "batch %s was set aside and is given up",
@@ -218,7 +218,7 @@ def _not_final(app: Celery[Any], journal: Journal, task_ids: list[str]) -> list[
                 continue
             if state == SUCCESS:
                 _tell_chord(app, journal, task_id)
-            journal.drop(task_id)
+            journal.tasks.drop(task_id)
     return going_on
 
 
@@ -227,7 +227,7 @@ def _tell_chord(app: Celery[Any], journal: Journal, task_id: str) -> None:
 
     Celery tells the chord only then. To be told twice does a chord no harm: it keeps a set.
     """
-    (message,) = journal.messages([task_id])
+    (message,) = journal.tasks.messages([task_id])
     request = request_of(app, message) if message is not None else None
     if request is not None and request.chord:
         task: Any = app.tasks.get(request.task)

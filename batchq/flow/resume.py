@@ -41,7 +41,7 @@ def answer(
     """
     if outcomes:
         point("answer.call")
-    words = journal_of(app).answer(lane, outcomes, receipts, batch=batch)
+    words = journal_of(app).answers.add(lane, outcomes, receipts, batch=batch)
     if outcomes:
         point("answer.called")
     ready = [
@@ -55,7 +55,7 @@ def resume(app: Celery[Any], task_ids: Sequence[str]) -> None:
     """Deliver tasks again, with the message they came with."""
     journal = journal_of(app)
     messages = _messages(journal, task_ids)
-    journal.let_go(task_id for task_id, message in messages.items() if message is None)
+    journal.resuming.let_go(task_id for task_id, message in messages.items() if message is None)
     known = {task_id: message for task_id, message in messages.items() if message is not None}
     if known:
         point("resume.publish")
@@ -63,14 +63,14 @@ def resume(app: Celery[Any], task_ids: Sequence[str]) -> None:
     refused = {names[at]: error for at, error in publish(app, known.values()).items()}
     if known:
         point("resume.published")
-    journal.postpone(refused)
+    journal.resuming.postpone(refused)
     for task_id, error in refused.items():
         if error is not None:
             _count(app, journal, task_id, error)
     # If we die before this record, rescue sends them again; a second delivery ends at its claim.
     sent = [task_id for task_id in known if task_id not in refused]
-    journal.sent(sent)
-    journal.forget_failures(*sent)
+    journal.resuming.sent(sent)
+    journal.tasks.forget_failures(*sent)
     if sent:
         point("resume.recorded")
     logger.info("resumed %d tasks", len(sent), extra={"action": "resume"})
@@ -79,9 +79,9 @@ def resume(app: Celery[Any], task_ids: Sequence[str]) -> None:
 def _count(app: Celery[Any], journal: Journal, task_id: str, error: Exception) -> None:
     """A task's own message cannot be sent. Three times in a row, and somebody has to look at it."""
     why = f"its message could not be sent {KILLS} times, last because of {reason_of(error)}"
-    times = journal.count_failure(task_id, why)
+    times = journal.tasks.count_failure(task_id, why)
     if times >= KILLS:
-        journal.shelve(task_id)
+        journal.tasks.shelve(task_id)
         emit.tell_unsent_task(app, task_id, why)
     follows = "and is set aside" if times >= KILLS else "and is tried again"
     logger.error(
@@ -95,13 +95,13 @@ def _count(app: Celery[Any], journal: Journal, task_id: str, error: Exception) -
 def _messages(journal: Journal, task_ids: Sequence[str]) -> dict[str, bytes | None]:
     """The messages of these tasks, without those that cannot be read: they are tried later."""
     try:
-        return dict(zip(task_ids, journal.messages(task_ids), strict=True))
+        return dict(zip(task_ids, journal.tasks.messages(task_ids), strict=True))
     except (JournalUnreadable, ResponseError) as error:
         if isinstance(error, ResponseError) and not is_rubbish(error):
             raise
     found: dict[str, bytes | None] = {}
     for task_id in task_ids:
         with apart(f"the message of task {task_id}", task_id=task_id):
-            journal.postpone([task_id])
-            found[task_id] = journal.messages([task_id])[0]
+            journal.resuming.postpone([task_id])
+            found[task_id] = journal.tasks.messages([task_id])[0]
     return found

@@ -63,14 +63,14 @@ _NEARLY = timedelta(milliseconds=500)
 
 def not_yet(app: Celery[Any], batch_id: str) -> timedelta | None:
     """How long a step on a batch is still to wait, where its message came before its time."""
-    early = journal_of(app).due_in(batch_id)
+    early = journal_of(app).batches.due_in(batch_id)
     return early if early > _NEARLY else None
 
 
 @contextmanager
 def batch_lease(app: Celery[Any], batch_id: str) -> Generator[Lease | None]:
-    """`Journal.batch_lease`; that a batch is set aside by it, or was a moment ago, is told once."""
-    with journal_of(app).batch_lease(batch_id) as lease:
+    """The lease of a batch; that the batch is set aside by it, or was just now, is told once."""
+    with journal_of(app).batches.lease(batch_id) as lease:
         if lease is None:
             tell_set_aside(app, batch_id)
         try:
@@ -85,7 +85,7 @@ def batch_lease(app: Celery[Any], batch_id: str) -> Generator[Lease | None]:
 def _count_failure(app: Celery[Any], batch_id: str, lease: Lease, error: Exception) -> None:
     """A step on a batch has raised what it would raise again."""
     reason = f"{KILLS} steps on it failed, the last one with {reason_of(error)}"
-    word, times = journal_of(app).set_aside(
+    word, times = journal_of(app).batches.set_aside(
         batch_id, lease, reason, code="step_failed", after=KILLS
     )
     logger.error(

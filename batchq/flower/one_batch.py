@@ -132,11 +132,11 @@ class BatchPage:
 def read_batch(app: Any, batch_id: str, *, page: int = 1) -> BatchPage:
     """Read one batch; this talks to Redis. Raises NotFound, or JournalUnreadable."""
     journal = journal_of(app)
-    record = journal.batch(batch_id)
+    record = journal.batches.get(batch_id)
     if record is None:
         raise NotFound("batch", batch_id)
-    now, found = journal.now(), journal.object_of(batch_id)
-    due = None if record.state == "closed" else journal.due_in(batch_id)
+    now, found = journal.clock.now(), journal.batches.object_of(batch_id)
+    due = None if record.state == "closed" else journal.batches.due_in(batch_id)
     pages = max(1, -(-record.lines // PAGE))
     page = min(max(1, page), pages)
     first = (page - 1) * PAGE
@@ -145,7 +145,7 @@ def read_batch(app: Any, batch_id: str, *, page: int = 1) -> BatchPage:
         now=now,
         counts=tuple(_counts(record)),
         errors=tuple(_errors(record, journal)),
-        prompts=tuple(journal.prompts(journal.some_prompts_of(batch_id, first, PAGE))),
+        prompts=tuple(journal.views.prompts(journal.lines.some_ids(batch_id, first, PAGE))),
         page=page,
         pages=pages,
         first=first + 1,
@@ -158,9 +158,9 @@ def read_batch(app: Any, batch_id: str, *, page: int = 1) -> BatchPage:
 
 def _events(record: BatchRecord, journal: Journal) -> Iterator[Event]:
     """What was told of a batch, as far as it is among the first thousands since its seal."""
-    after, end = f"{record.sealed_at - 1}-0", record.closed_at or journal.now()
+    after, end = f"{record.sealed_at - 1}-0", record.closed_at or journal.clock.now()
     for _ in range(_CHUNKS):
-        some = journal.events(after=after)
+        some = journal.events.read(after=after)
         yield from (event for event in some if getattr(event, "batch", "") == record.id)
         if not some or some[-1].at.timestamp() * 1000 > end:
             return
@@ -383,4 +383,4 @@ def _errors(record: BatchRecord, journal: Journal) -> Iterator[ErrorKind]:
     for code, rows in by_number:
         # A provider may name a line that is none of ours.
         named = [one for one in record.examples.get(code, []) if split_id(one) is not None]
-        yield ErrorKind(code=code, rows=rows, examples=tuple(journal.prompts(named)))
+        yield ErrorKind(code=code, rows=rows, examples=tuple(journal.views.prompts(named)))

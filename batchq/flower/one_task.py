@@ -147,7 +147,7 @@ def read_task(
     Texts of prompts and answers are read only with ``texts``. Raises NotFound.
     """
     journal = journal_of(app)
-    record = journal.task(task_id)
+    record = journal.views.task(task_id)
     if record is None:
         raise NotFound("task", task_id)
     pages = max(1, -(-len(record.calls) // PAGE))
@@ -184,7 +184,7 @@ def _next_flushes(
     if not any(call.place == "lane" for call in calls):
         return {}
     config = settings(app)
-    return {record.lane: next_flush(record, config) for record in journal.lanes()}
+    return {record.lane: next_flush(record, config) for record in journal.lanes.all()}
 
 
 def state_in_celery(app: Any, task_id: str) -> str:
@@ -203,7 +203,7 @@ def state_in_celery(app: Any, task_id: str) -> str:
 def _question(journal: Journal, task_id: str, call: CallRecord) -> Text:
     if not call.lane.account:
         return Text(why="Of a call that was made live only the answer is kept.")
-    return _text(lambda: journal.question(custom_id(task_id, call.number)))
+    return _text(lambda: journal.views.question(custom_id(task_id, call.number)))
 
 
 def _answer(journal: Journal, task_id: str, call: CallRecord) -> Text:
@@ -211,7 +211,7 @@ def _answer(journal: Journal, task_id: str, call: CallRecord) -> Text:
         return Text(why="There is none yet.")
 
     def body() -> bytes | None:
-        outcome = journal.outcome(custom_id(task_id, call.number))
+        outcome = journal.views.outcome(custom_id(task_id, call.number))
         return None if outcome is None else outcome.body
 
     return _text(body)

@@ -125,13 +125,17 @@ class Trends:
 
 def read_trends(journal: Journal, settings: Settings, past: Past, zone: tzinfo) -> Trends:
     """Read and draw everything; this talks to Redis."""
-    lanes = journal.lane_sums()
+    lanes = journal.tallies.lanes()
     return Trends(
         past=past,
         over_time=over_time(
-            journal.samples(past.length), past, now=journal.now(), zone=zone, tick=settings.tick
+            journal.tallies.samples(past.length),
+            past,
+            now=journal.clock.now(),
+            zone=zone,
+            tick=settings.tick,
         ),
-        money=money(journal.days(DAYS)),
+        money=money(journal.tallies.days(DAYS)),
         turnarounds=turnarounds(lanes),
         lanes_left_out=max(0, sum(_completed(sums) > 0 for sums in lanes.values()) - LANES),
     )

@@ -88,9 +88,9 @@ class Shelf:
 
     def closed(self, journal: Journal) -> list[BatchRow]:
         """The closed batches, newest first; only those are read that are new."""
-        ids = journal.closed_ids(MOST)
+        ids = journal.batches.closed_ids(MOST)
         new = [batch_id for batch_id in ids if batch_id not in self._rows]
-        found = journal.batches_named(new[:AT_ONCE])
+        found = journal.batches.named(new[:AT_ONCE])
         known = self._rows | {one.id: BatchRow.of(one) for one in found}
         self._rows = {batch_id: known[batch_id] for batch_id in ids if batch_id in known}
         self.unread = len(new[AT_ONCE:])
@@ -105,11 +105,11 @@ def read(app: Any, shelf: Shelf) -> Snapshot:
     # What closes between the two readings is in both.
     seen = {row.record.id for row in closed}
     opened = [BatchRow.of(one) for one in found.batches if one.id not in seen]
-    now = journal.now()
+    now = journal.clock.now()
     lanes = lane_rows(
         waiting=found.lanes,
-        held=journal.held(),
-        sums=journal.lane_sums(),
+        held=journal.lanes.held(),
+        sums=journal.tallies.lanes(),
         batches=[row.record for row in opened],
         turnarounds=turnarounds,
         settings=settings(app),
@@ -118,7 +118,7 @@ def read(app: Any, shelf: Shelf) -> Snapshot:
     return Snapshot(
         now=now,
         status=found,
-        today=journal.day(),
+        today=journal.tallies.day(),
         lanes=tuple(lanes),
         batches=tuple(_newest_first(opened, closed)),
         turnarounds=turnarounds,

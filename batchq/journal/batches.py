@@ -5,44 +5,42 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import islice
 from typing import Any, Literal, cast
 
 from batchq.common.points import point
-from batchq.errors import JournalUnreadable, KeyMissing, StorageAway
+from batchq.errors import JournalUnreadable
 from batchq.journal.lease import Lease
 from batchq.journal.records import (
     KILLS,
     BatchRecord,
 )
 from batchq.journal.replies import (
-    CHUNK,
     chunks,
-    is_id,
     milliseconds,
     parts_of,
     replies_of,
 )
-from batchq.journal.returns import Returns
+from batchq.journal.store import Store
 from batchq.journal.tallies import KEEP_SUMS, Tallies
-from batchq.prompt import line
 
 __all__ = ["Batches"]
 
 logger = logging.getLogger("batchq.journal")
 
-_BODIES = 8_000_000
-"""Bytes of prompt bodies that are read from Redis at once."""
 
+class Batches:
+    """The open and the closed batches."""
 
-class Batches(Returns, Tallies):
-    """The open and the closed batches, and their lines."""
+    def __init__(self, store: Store, tallies: Tallies) -> None:
+        self._store = store
+        self._redis = store.redis
+        self._key = store.key
+        self._tallies = tallies
 
-    def batch(self, batch_id: str) -> BatchRecord | None:
+    def get(self, batch_id: str) -> BatchRecord | None:
         (found,) = self._records([batch_id])
         if isinstance(found, JournalUnreadable):
             raise found
@@ -51,7 +49,7 @@ class Batches(Returns, Tallies):
     def _records(self, batch_ids: Sequence[str]) -> list[BatchRecord | JournalUnreadable | None]:
         pipe = self._redis.pipeline(transaction=False)
         for batch_id in batch_ids:
-            pipe.hgetall(self._batch(batch_id)[0])
+            pipe.hgetall(self._store.batch_keys(batch_id)[0])
         return [
             self._record(batch_id, reply)
             for batch_id, reply in zip(batch_ids, replies_of(pipe), strict=True)
@@ -64,12 +62,12 @@ class Batches(Returns, Tallies):
             known = {name.decode(): value.decode() for name, value in reply.items()}
             return BatchRecord.from_hash(batch_id, known)
         except (ValueError, TypeError, AttributeError):
-            return JournalUnreadable(f"the record {self._batch(batch_id)[0]}")
+            return JournalUnreadable(f"the record {self._store.batch_keys(batch_id)[0]}")
 
-    def open_batches(self, *, overdue: timedelta | None = None) -> list[BatchRecord]:
+    def open(self, *, overdue: timedelta | None = None) -> list[BatchRecord]:
         """The batches that are not over; with ``overdue``, those whose next step is that late."""
-        until: Any = "+inf" if overdue is None else self.now() - milliseconds(overdue)
-        ids: list[bytes] = self._redis.zrangebyscore(self.key("batches"), "-inf", until)
+        until: Any = "+inf" if overdue is None else self._store.now() - milliseconds(overdue)
+        ids: list[bytes] = self._redis.zrangebyscore(self._key("batches"), "-inf", until)
         records: list[BatchRecord] = []
         found = self._records([batch_id.decode(errors="replace") for batch_id in ids])
         for batch_id, record in zip(ids, found, strict=True):
@@ -78,21 +76,21 @@ class Batches(Returns, Tallies):
                 name = batch_id.decode(errors="replace")
                 logger.error("%s", record, extra={"action": "leave-out", "batch": name})
             elif record is None:
-                self._redis.zrem(self.key("batches"), batch_id)
+                self._redis.zrem(self._key("batches"), batch_id)
             else:
                 records.append(record)
         return records
 
-    def closed_batches(self, count: int) -> list[BatchRecord]:
+    def closed(self, count: int) -> list[BatchRecord]:
         """The batches that ended last, newest first."""
-        return self.batches_named(self.closed_ids(count))
+        return self.named(self.closed_ids(count))
 
     def closed_ids(self, count: int) -> list[str]:
         """The ids of the batches that ended last, newest first; their records change no more."""
-        ids: list[bytes] = self._redis.zrevrange(self.key("closed"), 0, count - 1)
+        ids: list[bytes] = self._redis.zrevrange(self._key("closed"), 0, count - 1)
         return [batch_id.decode(errors="replace") for batch_id in ids]
 
-    def batches_named(self, batch_ids: Iterable[str]) -> list[BatchRecord]:
+    def named(self, batch_ids: Iterable[str]) -> list[BatchRecord]:
         """The records of these batches, without those that are not kept any more."""
         found = [record for some in chunks(batch_ids) for record in self._records(some)]
         return [record for record in found if isinstance(record, BatchRecord)]
@@ -112,29 +110,29 @@ class Batches(Returns, Tallies):
         returns TOLD where another came meanwhile: what the step saw may be from before that, so
         the next one is due now.
         """
-        keys = [self._batch(batch_id)[0], lease.key, self.key("batches")]
+        keys = [self._store.batch_keys(batch_id)[0], lease.key, self._key("batches")]
         if provider_id := fields.get("provider_id"):
-            keys.append(self._theirs(provider_id))
+            keys.append(self._store.provider_key(provider_id))
         flat = [part for pair in fields.items() for part in pair]
         known = "" if told_at is None else told_at
-        args = [lease.token, batch_id, milliseconds(due), known, self._keep_journal, *flat]
-        return self._word("advance", keys, args)
+        args = [lease.token, batch_id, milliseconds(due), known, self._store.keep_journal, *flat]
+        return self._store.word("advance", keys, args)
 
     def due_in(self, batch_id: str) -> timedelta:
         """How long until the next step of a batch is due."""
-        due: float | None = self._redis.zscore(self.key("batches"), batch_id)
-        return timedelta(milliseconds=0 if due is None else due - self.now())
+        due: float | None = self._redis.zscore(self._key("batches"), batch_id)
+        return timedelta(milliseconds=0 if due is None else due - self._store.now())
 
     def lateness(self) -> dict[str, timedelta]:
         """How late the next step is of each open batch, where it is and nobody is at it."""
-        now = self.now()
+        now = self._store.now()
         found: list[tuple[bytes, float]] = self._redis.zrangebyscore(
-            self.key("batches"), "-inf", f"({now}", withscores=True
+            self._key("batches"), "-inf", f"({now}", withscores=True
         )
         late = {batch_id.decode(errors="replace"): now - due for batch_id, due in found}
         pipe = self._redis.pipeline(transaction=False)
         for batch_id in late:
-            pipe.exists(self.key("lease", "batch", batch_id))
+            pipe.exists(self._key("lease", "batch", batch_id))
         return {
             batch_id: timedelta(milliseconds=by)
             for (batch_id, by), held in zip(late.items(), replies_of(pipe), strict=True)
@@ -147,9 +145,13 @@ class Batches(Returns, Tallies):
         False while a step is under way, and for a while after the batch was woken: the message may
         stand in a long queue. That while doubles each time, up to ``longest``.
         """
-        keys = [self._batch(batch_id)[0], self.key("lease", "batch", batch_id), self.key("batches")]
-        pauses = [milliseconds(self._config.lease), milliseconds(longest)]
-        return self._word("wake", keys, [batch_id, *pauses, chain]) == "WOKEN"
+        keys = [
+            self._store.batch_keys(batch_id)[0],
+            self._key("lease", "batch", batch_id),
+            self._key("batches"),
+        ]
+        pauses = [milliseconds(self._store.config.lease), milliseconds(longest)]
+        return self._store.word("wake", keys, [batch_id, *pauses, chain]) == "WOKEN"
 
     def close(
         self,
@@ -160,119 +162,37 @@ class Batches(Returns, Tallies):
         **fields: Any,
     ) -> str:
         """A batch is over. ``tally`` is added to the sums of its lane and of today, see `Sums`."""
-        keys = [*self._batch(batch.id), lease.key, self.key("batches"), self.key("closed")]
-        keys += self._tallies(batch.lane, self.now())
+        keys = [
+            *self._store.batch_keys(batch.id),
+            lease.key,
+            self._key("batches"),
+            self._key("closed"),
+        ]
+        keys += self._tallies.keys(batch.lane, self._store.now())
         flat = [part for pair in fields.items() for part in pair]
-        keep = [max(1, milliseconds(self._config.keep_batches)), milliseconds(KEEP_SUMS)]
+        keep = [max(1, milliseconds(self._store.config.keep_batches)), milliseconds(KEEP_SUMS)]
         args = [lease.token, batch.id, *keep, batch.lane.name, len(flat), *flat]
         args += [part for pair in (tally or {}).items() for part in pair]
-        return self._word("close", keys, args)
+        return self._store.word("close", keys, args)
 
     def ask_to_cancel(self, batch_id: str) -> bool:
         """Write down that an open batch is to end, and let its next step be due now."""
-        keys = [self._batch(batch_id)[0], self.key("batches")]
-        return self._word("cancel", keys, [batch_id]) == "ASKED"
+        keys = [self._store.batch_keys(batch_id)[0], self._key("batches")]
+        return self._store.word("cancel", keys, [batch_id]) == "ASKED"
 
     def note_object(self, batch_id: str, content: Mapping[str, Any]) -> None:
         """Keep the provider's own words on a batch, as of its last poll."""
-        keep = max(1, milliseconds(self._config.keep_batches))
-        with self._to_look_at():
-            self._redis.set(self.key("object", batch_id), json.dumps(content), px=keep)
+        keep = max(1, milliseconds(self._store.config.keep_batches))
+        with self._store.to_look_at():
+            self._redis.set(self._key("object", batch_id), json.dumps(content), px=keep)
 
     def object_of(self, batch_id: str) -> dict[str, Any] | None:
         """The batch as the provider last described it; None where it never did."""
         try:
-            found: Any = json.loads(self._redis.get(self.key("object", batch_id)) or b"null")
+            found: Any = json.loads(self._redis.get(self._key("object", batch_id)) or b"null")
         except ValueError:
             return None
         return cast("dict[str, Any]", found) if isinstance(found, dict) else None
-
-    def task_names(self, custom_ids: Iterable[str]) -> dict[str, int]:
-        """How many of these prompts each task asked, by the task's name."""
-        counts: Counter[str] = Counter()
-        for some in chunks(custom_ids):
-            pipe = self._redis.pipeline(transaction=False)
-            for task_id, _ in map(parts_of, some):
-                pipe.hget(self._task(task_id), "name")
-            names = (reply for reply in replies_of(pipe) if isinstance(reply, bytes))
-            counts.update(name.decode(errors="replace") for name in names)
-        return dict(counts)
-
-    def prompts_of(self, batch_id: str) -> Iterator[str]:
-        """The custom ids of a batch, in the order of its lines."""
-        start = 0
-        while chunk := self._range(self._batch(batch_id)[1], start, start + CHUNK - 1):
-            yield from (member.decode() for member in chunk if is_id(member))
-            start += len(chunk)
-
-    def some_prompts_of(self, batch_id: str, start: int, count: int) -> list[str]:
-        """Some custom ids of a batch, in the order of its lines, which count from 0."""
-        if start < 0 or count < 1:
-            return []
-        members = self._range(self._batch(batch_id)[1], start, start + count - 1)
-        return [member.decode() for member in members if is_id(member)]
-
-    def left_in(self, batch_id: str) -> list[str]:
-        """The prompts that are still in a batch, in the order of its lines."""
-        here = f"batch:{batch_id}"
-        left: list[str] = []
-        for custom_ids in chunks(self.prompts_of(batch_id)):
-            places = self.places(custom_ids)
-            left += [c for c, place in zip(custom_ids, places, strict=True) if place == here]
-        return left
-
-    def traces_in(self, batch_id: str, *, at_most: int) -> list[str]:
-        """Where in which traces the first tasks of a batch are, each of them once."""
-        custom_ids = list(islice(self.prompts_of(batch_id), at_most))
-        pipe = self._redis.pipeline(transaction=False)
-        for task_id in dict.fromkeys(task_id for task_id, _ in map(parts_of, custom_ids)):
-            pipe.hget(self._task(task_id), "trace")
-        found = [reply for reply in replies_of(pipe) if isinstance(reply, bytes)]
-        return [trace.decode(errors="replace") for trace in found]
-
-    def prompt_at(self, batch_id: str, line_number: int) -> str | None:
-        """The custom id on a line of a batch file; lines count from 1."""
-        if line_number < 1:
-            return None
-        return next(islice(self.prompts_of(batch_id), line_number - 1, None), None)
-
-    def lines(self, batch: BatchRecord) -> Iterator[tuple[str, bytes]]:
-        """The lines of a batch file, one at a time, in order.
-
-        A prompt whose body is gone or damaged has an empty line. Raises KeyMissing, StorageAway.
-        """
-        for custom_ids in chunks(self.prompts_of(batch.id)):
-            for some in self._portions(custom_ids):
-                pipe = self._redis.pipeline(transaction=False)
-                for task_id, number in map(parts_of, some):
-                    pipe.hget(self._bodies(task_id), str(number))
-                for custom_id, body in zip(some, replies_of(pipe), strict=True):
-                    yield custom_id, self._line(custom_id, batch.lane.endpoint, body)
-
-    def _portions(self, custom_ids: Sequence[str]) -> Iterator[list[str]]:
-        """Some prompts, a few megabytes of bodies at a time, whatever their size."""
-        pipe = self._redis.pipeline(transaction=False)
-        for task_id, number in map(parts_of, custom_ids):
-            pipe.hstrlen(self._bodies(task_id), str(number))
-        some: list[str] = []
-        left = _BODIES
-        for custom_id, size in zip(custom_ids, replies_of(pipe), strict=True):
-            left -= size if isinstance(size, int) else 0
-            if some and left < 0:
-                yield some
-                some, left = [], _BODIES - size
-            some.append(custom_id)
-        yield some
-
-    def _line(self, custom_id: str, endpoint: str, body: Any) -> bytes:
-        if not isinstance(body, bytes):
-            return b""
-        try:
-            return line(custom_id, endpoint, self._body(body, f"the prompt {custom_id}"))
-        except (KeyMissing, StorageAway):
-            raise
-        except JournalUnreadable:
-            return b""
 
     def split(
         self, batch: BatchRecord, custom_ids: Sequence[str], part_id: str, *, budget: int
@@ -281,36 +201,36 @@ class Batches(Returns, Tallies):
         word = "MOVED"
         for chunk in chunks(custom_ids):
             pairs = [(custom_id, *parts_of(custom_id)) for custom_id in chunk]
-            keys = [*self._batch(part_id), self.key("batches"), self._parts_of(batch)]
-            keys += [self._task(task_id) for _, task_id, _ in pairs]
+            keys = [
+                *self._store.batch_keys(part_id),
+                self._key("batches"),
+                self._parts_of(batch),
+            ]
+            keys += [self._store.task_key(task_id) for _, task_id, _ in pairs]
             args = [batch.id, part_id, batch.lane.name, batch.origin or batch.id, budget]
-            args += [self._keep_journal]
+            args += [self._store.keep_journal]
             args += [part for custom_id, _, number in pairs for part in (custom_id, number)]
-            word = self._run("split", keys, args)[1].decode()
+            word = self._store.run("split", keys, args)[1].decode()
             if word != "MOVED":
                 break
         return cast("Literal['MOVED', 'FULL', 'SPENT']", word)
 
     def _parts_of(self, batch: BatchRecord) -> str:
-        return self.key("parts", batch.origin or batch.id)
+        return self._key("parts", batch.origin or batch.id)
 
     def passed(self, batch: BatchRecord) -> None:
         """Note that a part of a split batch passed its validation: more parts may be made."""
         # Should we die in between, one part's worth is missing.
-        if self._redis.hsetnx(self._batch(batch.id)[0], "passed", 1):
+        if self._redis.hsetnx(self._store.batch_keys(batch.id)[0], "passed", 1):
             self._redis.hincrby(self._parts_of(batch), "passed", 1)
-            self._redis.pexpire(self._parts_of(batch), self._keep_journal)
+            self._redis.pexpire(self._parts_of(batch), self._store.keep_journal)
 
     def gets_on(self, batch_id: str) -> None:
         """Note that a step on a batch has got further than the one before it."""
-        self._redis.hdel(self._batch(batch_id)[0], "crashes")
-
-    def take_out(self, batch_id: str, custom_ids: Iterable[str]) -> None:
-        """Take lines out of a batch that has not been uploaded."""
-        self._redis.zrem(self._batch(batch_id)[1], *custom_ids)
+        self._redis.hdel(self._store.batch_keys(batch_id)[0], "crashes")
 
     @contextmanager
-    def batch_lease(self, batch_id: str) -> Generator[Lease | None]:
+    def lease(self, batch_id: str) -> Generator[Lease | None]:
         """Hold the only right to work on a batch. None where another has it, or where the steps
         on this batch killed their workers and it is set aside.
         """
@@ -318,7 +238,7 @@ class Batches(Returns, Tallies):
         if lease is None:
             yield None
             return
-        with self._held(lease, [lease.key, self._batch(batch_id)[0]]):
+        with self._store.held(lease, [lease.key, self._store.batch_keys(batch_id)[0]]):
             point("batch.leased")
             yield lease
 
@@ -329,19 +249,21 @@ class Batches(Returns, Tallies):
 
         Returns FAILED, DEAD or LOST, and how many there were by now. The lease is given up.
         """
-        keys = [lease.key, self._batch(batch_id)[0], self.key("batches")]
-        patience = milliseconds(self._config.batch_deadline)
-        word, times = self._run("aside", keys, [lease.token, batch_id, after, patience, why, code])
+        keys = [lease.key, self._store.batch_keys(batch_id)[0], self._key("batches")]
+        patience = milliseconds(self._store.config.batch_deadline)
+        word, times = self._store.run(
+            "aside", keys, [lease.token, batch_id, after, patience, why, code]
+        )
         return word.decode(), times
 
     def begin(self, batch_id: str) -> Lease | None:
         """Take the lease of a step on a batch, as `batch_lease` does; the caller gives it up."""
-        lease = Lease(self.key("lease", "batch", batch_id), secrets.token_hex(8))
-        keys = [lease.key, self._batch(batch_id)[0], self.key("batches")]
-        life, patience = self._config.lease, self._config.batch_deadline
+        lease = Lease(self._key("lease", "batch", batch_id), secrets.token_hex(8))
+        keys = [lease.key, self._store.batch_keys(batch_id)[0], self._key("batches")]
+        life, patience = self._store.config.lease, self._store.config.batch_deadline
         why = f"set aside: {KILLS} steps on it killed their workers"
         args = [lease.token, milliseconds(life), batch_id, KILLS, milliseconds(patience), why]
-        word = self._word("begin", keys, args)
+        word = self._store.word("begin", keys, args)
         if word == "DEAD":
             ids = {"batch": batch_id}
             logger.error(

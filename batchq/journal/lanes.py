@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from batchq.errors import JournalUnreadable
+from batchq.journal.adoption import Adoption
+from batchq.journal.answers import Answers
 from batchq.journal.batches import Batches
 from batchq.journal.lease import Lease
-from batchq.journal.lost import Lost
 from batchq.journal.pauses import Pauses
 from batchq.journal.records import (
     BatchRecord,
@@ -26,40 +27,52 @@ from batchq.journal.replies import (
     parts_of,
     replies_of,
 )
+from batchq.journal.store import Store
 from batchq.prompt import Lane
 from batchq.settings.limits import Limits
 
 __all__ = ["Lanes"]
 
 
-class Lanes(Batches, Lost, Pauses):
+class Lanes:
     """What waits, for how long, and how much of it goes."""
 
+    def __init__(
+        self, store: Store, batches: Batches, answers: Answers, adoption: Adoption, pauses: Pauses
+    ) -> None:
+        self._store = store
+        self._redis = store.redis
+        self._key = store.key
+        self._batches = batches
+        self._answers = answers
+        self._adoption = adoption
+        self._pauses = pauses
+
     @contextmanager
-    def lane_lease(self, lane: Lane) -> Generator[Lease | None]:
+    def lease(self, lane: Lane) -> Generator[Lease | None]:
         """Hold the only right to seal a lane, or get None where another has it."""
-        with self._only(self.key("lease", "lane", lane.name)) as lease:
+        with self._store.only(self._key("lease", "lane", lane.name)) as lease:
             yield lease
 
-    def lanes(self) -> list[LaneRecord]:
-        names: list[bytes] = sorted(self._redis.smembers(self.key("lanes")))
+    def all(self) -> list[LaneRecord]:
+        names: list[bytes] = sorted(self._redis.smembers(self._key("lanes")))
         lanes = [lane for name in names if (lane := self._lane_named(name)) is not None]
         pipe = self._redis.pipeline(transaction=False)
         for lane in lanes:
-            waiting, totals = self._lane(lane)
+            waiting, totals = self._store.lane_keys(lane)
             pipe.zcard(waiting)
             pipe.zrange(waiting, 0, 0, withscores=True)
             pipe.hmget(totals, "bytes", "tokens")
-            pipe.pttl(self.key("paused", lane.name))
-            pipe.mget(self.key("everything"), self.key("everything", lane.name))
-        now, replies, held = self.now(), replies_of(pipe), self.held()
-        pauses = self.account_pauses(lane.account for lane in lanes)
+            pipe.pttl(self._key("paused", lane.name))
+            pipe.mget(self._key("everything"), self._key("everything", lane.name))
+        now, replies, held = self._store.now(), replies_of(pipe), self.held()
+        pauses = self._pauses.among(lane.account for lane in lanes)
         records: list[LaneRecord] = []
         for lane, count, first, sums, pause, called in zip(
             lanes, *(replies[at::5] for at in range(5)), strict=True
         ):
             if isinstance(count, Exception):
-                left_out(self._lane(lane)[0], count, lane=lane.name)
+                left_out(self._store.lane_keys(lane)[0], count, lane=lane.name)
                 continue
             sizes = [0, 0] if isinstance(sums, Exception) else [count_of(one) for one in sums]
             oldest = max(0, now - first[0][1]) if first else 0
@@ -81,8 +94,8 @@ class Lanes(Batches, Lost, Pauses):
         lane = _lane_in(name)
         if lane is None:
             # No prompt knows a lane of that name: capture writes down what it can read again.
-            left_out(f"a member of {self.key('lanes')}", ValueError())
-            self._redis.srem(self.key("lanes"), name)
+            left_out(f"a member of {self._key('lanes')}", ValueError())
+            self._redis.srem(self._key("lanes"), name)
         return lane
 
     def seal(
@@ -100,31 +113,31 @@ class Lanes(Batches, Lost, Pauses):
         A batch that is ``alone`` takes its first prompt even if that has more than ``tokens``. None
         move where this is not the journal ``epoch`` any more.
         """
-        waiting, totals = self._lane(lane)
+        waiting, totals = self._store.lane_keys(lane)
         candidates = self._candidates(waiting)
         # These and no others: one that is captured from here on has yet to look for itself.
-        self._reuse_before(lane, candidates)
+        self._adoption.reuse_before(lane, candidates)
         pairs = [(custom_id, *parts_of(custom_id)) for custom_id in candidates]
         keys = [
-            *(waiting, totals, self.key("lanes"), *self._batch(batch_id)),
-            *(self.key("batches"), self.key("epoch")),
-            *(self._task(task_id) for _, task_id, _ in pairs),
+            *(waiting, totals, self._key("lanes"), *self._store.batch_keys(batch_id)),
+            *(self._key("batches"), self._key("epoch")),
+            *(self._store.task_key(task_id) for _, task_id, _ in pairs),
         ]
         args = [
             *(batch_id, lane.name, limits.lines, limits.bytes, limits.embedding_inputs, tokens),
-            *(self._keep_journal, int(alone), epoch or self.epoch().id),
+            *(self._store.keep_journal, int(alone), epoch or self._adoption.epoch().id),
             *(part for custom_id, _, number in pairs for part in (custom_id, number)),
         ]
-        moved, word, damaged = self._run("seal", keys, args)
+        moved, word, damaged = self._store.run("seal", keys, args)
         for custom_id in damaged:
             error, name = JournalUnreadable("its record"), custom_id.decode()
             left_out(f"the prompt {name}", error, prompt=name, lane=lane.name)
             # Rescue sends its task on, as far as there is one.
-            self.answer(lane, [(custom_id.decode(), DAMAGED)])
+            self._answers.add(lane, [(custom_id.decode(), DAMAGED)])
         return int(moved), word == b"FULL"
 
     def _candidates(self, waiting: str) -> list[str]:
-        members = self._range(waiting, 0, CHUNK - 1)
+        members = self._store.members(waiting, 0, CHUNK - 1)
         if rubbish := [member for member in members if not is_id(member)]:
             left_out(f"{len(rubbish)} members of {waiting}", ValueError())
             self._redis.zrem(waiting, *rubbish)
@@ -138,70 +151,88 @@ class Lanes(Batches, Lost, Pauses):
         for chunk in chunks(custom_ids):
             pairs = [(custom_id, *parts_of(custom_id)) for custom_id in chunk]
             keys = [
-                *self._lane(batch.lane),
-                self.key("lanes"),
-                *(self._task(task) for _, task, _ in pairs),
+                *self._store.lane_keys(batch.lane),
+                self._key("lanes"),
+                *(self._store.task_key(task) for _, task, _ in pairs),
             ]
             args = [
-                *(batch.id, batch.lane.name, int(use_attempt), self._config.max_attempts),
-                self._keep_journal,
+                *(batch.id, batch.lane.name, int(use_attempt), self._store.config.max_attempts),
+                self._store.keep_journal,
                 *(part for custom_id, _, number in pairs for part in (custom_id, number)),
             ]
-            replies: list[bytes] = self._run("requeue", keys, args)
+            replies: list[bytes] = self._store.run("requeue", keys, args)
             words.update(zip(chunk, (reply.decode() for reply in replies), strict=True))
         return words
 
     def queued_tokens(self, lane: Lane) -> int:
         """The tokens of all open batches that count against the same limit as this lane's."""
         kind = (lane.account, lane.model)
-        batches = self.open_batches()
+        batches = self._batches.open()
         return sum(b.tokens for b in batches if (b.lane.account, b.lane.model) == kind)
 
     def learned_limit(self, lane: Lane) -> int | None:
         """The provider's limit of queued tokens for this lane's model, as last learned from it."""
-        return self._number(self.key("limit", lane.account, lane.model))
+        return self._store.number(self._key("limit", lane.account, lane.model))
 
     def learned_limits(self, kinds: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """The limits that were learned for these accounts and models, where there are any."""
         wanted = list(kinds)
         pipe = self._redis.pipeline(transaction=False)
         for account, model in wanted:
-            pipe.get(self.key("limit", account, model))
+            pipe.get(self._key("limit", account, model))
         found = zip(wanted, replies_of(pipe), strict=True)
         limits = {kind: count_of(reply) for kind, reply in found if isinstance(reply, bytes)}
         return {kind: limit for kind, limit in limits.items() if limit}
 
     def learn_limit(self, lane: Lane, tokens: int) -> None:
-        self._redis.set(self.key("limit", lane.account, lane.model), tokens, ex=timedelta(days=1))
+        self._redis.set(self._key("limit", lane.account, lane.model), tokens, ex=timedelta(days=1))
 
     def call_for_everything(self, lane: Lane | None = None) -> None:
         """Let every prompt that waits now, or waits in one lane, be flushed; at the next ticks if
         there is no room yet.
         """
-        key = self.key("everything", *(() if lane is None else (lane.name,)))
-        self._redis.set(key, self.now(), px=self._keep_journal)
+        key = self._key("everything", *(() if lane is None else (lane.name,)))
+        self._redis.set(key, self._store.now(), px=self._store.keep_journal)
 
     def since_everything(self) -> timedelta | None:
         """How long ago everything was to be flushed, if ever."""
-        called = self._number(self.key("everything"))
-        return None if called is None else timedelta(milliseconds=self.now() - called)
+        called = self._store.number(self._key("everything"))
+        return None if called is None else timedelta(milliseconds=self._store.now() - called)
 
     def hold(self, lane: Lane) -> bool:
         """Let nothing leave a lane until it is released; False where it was held already."""
-        return bool(self._redis.sadd(self.key("held"), lane.name))
+        return bool(self._redis.sadd(self._key("held"), lane.name))
 
     def release(self, lane: Lane) -> bool:
         """Let a lane that is held go on; False where it was not."""
-        return bool(self._redis.srem(self.key("held"), lane.name))
+        return bool(self._redis.srem(self._key("held"), lane.name))
 
     def held(self) -> frozenset[Lane]:
         """The lanes that somebody holds, with or without prompts in them."""
-        names: list[bytes] = self._redis.smembers(self.key("held"))
+        names: list[bytes] = self._redis.smembers(self._key("held"))
         return frozenset(lane for name in names if (lane := _lane_in(name)) is not None)
 
     def pause(self, lane: Lane, duration: timedelta) -> None:
         """Let a lane wait: the provider has no room for it now."""
-        self._redis.set(self.key("paused", lane.name), 1, px=max(1, milliseconds(duration)))
+        self._redis.set(self._key("paused", lane.name), 1, px=max(1, milliseconds(duration)))
+
+    def at_head(self, lane: Lane) -> timedelta:
+        """How long the first prompt of a lane has been seen there by those who look now and then.
+
+        It counts anew after a time without a look.
+        """
+        first = self._store.members(self._store.lane_keys(lane)[0], 0, 0)
+        if not first:
+            return timedelta(0)
+        key, now = self._key("head", lane.name), self._store.now()
+        seen, since = self._redis.hmget(key, "first", "since")
+        if seen != first[0] or not count_of(since):
+            since = now
+            self._redis.hset(key, mapping={"first": first[0], "since": now})
+        self._redis.pexpire(
+            key, milliseconds(2 * self._store.config.poll_longest + 20 * self._store.config.tick)
+        )
+        return timedelta(milliseconds=max(0, now - count_of(since)))
 
 
 def _latest(times: list[bytes | None], now: int) -> timedelta | None:

@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Literal, cast
 
 from batchq.common.troubles import REASONS, Trouble, TroubleReason
-from batchq.journal.books import Books
 from batchq.journal.records import AccountPause
 from batchq.journal.replies import count_of, milliseconds, replies_of
+from batchq.journal.store import Store
 from batchq.prompt import Lane
 
 __all__ = ["Pauses"]
@@ -18,10 +18,15 @@ _WELL = timedelta(hours=1)
 """For how long an account that went on counts as well."""
 
 
-class Pauses(Books):
+class Pauses:
     """Which accounts are paused. One hash for each, gone when the account goes on."""
 
-    def pause_account(
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._redis = store.redis
+        self._key = store.key
+
+    def begin(
         self,
         lane: Lane,
         trouble: Trouble,
@@ -38,50 +43,50 @@ class Pauses(Books):
         """
         args = [batch, lane.name, trouble.reason, trouble.code, met_in]
         args += [str(milliseconds(one)) for one in pauses]
-        args += [str(int(anew)), str(self._keep_journal)]
-        word = self._word("pause", [self._paused(lane.account)], args)
+        args += [str(int(anew)), str(self._store.keep_journal)]
+        word = self._store.word("pause", [self._paused(lane.account)], args)
         return cast("Literal['BEGUN', 'GROWN', 'ALREADY']", word)
 
     def take_probe(self, pause: AccountPause, batch_id: str) -> bool:
         """True where this batch, which is still to be sealed, is the one to try whether a paused
         account can go on; false while another does, or it is too early.
         """
-        last = self._batch(pause.probe or batch_id)[0]
+        last = self._store.batch_keys(pause.probe or batch_id)[0]
         keys = [self._paused(pause.account), last]
-        return self._word("probe", keys, [batch_id, pause.probe]) == "TAKEN"
+        return self._store.word("probe", keys, [batch_id, pause.probe]) == "TAKEN"
 
-    def unpause_account(self, account: str, *, probe: str = "") -> int | None:
+    def end(self, account: str, *, probe: str = "") -> int | None:
         """Let an account go on; with ``probe`` only where that is the batch that tried. Returns
         since when it was paused, None where it was not.
         """
         keys = [self._paused(account), self._well(account)]
-        word, since = self._run("unpause", keys, [probe, milliseconds(_WELL)])
+        word, since = self._store.run("unpause", keys, [probe, milliseconds(_WELL)])
         return count_of(since) if word == b"ENDED" else None
 
     def was_well(self, account: str) -> bool:
         """True where an account went on lately: what fails now is not likely the account's."""
         return bool(self._redis.exists(self._well(account)))
 
-    def account_pause(self, account: str) -> AccountPause | None:
+    def get(self, account: str) -> AccountPause | None:
         """Why an account is paused; None where it is not."""
-        return self.account_pauses([account]).get(account)
+        return self.among([account]).get(account)
 
-    def account_pauses(self, accounts: Iterable[str]) -> dict[str, AccountPause]:
+    def among(self, accounts: Iterable[str]) -> dict[str, AccountPause]:
         """Those of these accounts that are paused, with why."""
         names = sorted(set(accounts))
         pipe = self._redis.pipeline(transaction=False)
         for name in names:
             pipe.hgetall(self._paused(name))
         replies = replies_of(pipe) if names else []
-        now = self.now() if any(replies) else 0
+        now = self._store.now() if any(replies) else 0
         found = (_read(name, reply, now) for name, reply in zip(names, replies, strict=True))
         return {pause.account: pause for pause in found if pause is not None}
 
     def _paused(self, account: str) -> str:
-        return self.key("account", account)
+        return self._key("account", account)
 
     def _well(self, account: str) -> str:
-        return self.key("well", account)
+        return self._key("well", account)
 
 
 def _read(account: str, reply: object, now: int) -> AccountPause | None:

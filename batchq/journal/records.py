@@ -23,9 +23,9 @@ __all__ = [
     "Epoch",
     "LaneRecord",
     "LongRun",
+    "OnItsWay",
     "PromptRecord",
     "Receipt",
-    "Resuming",
     "Revocation",
     "RevokeMode",
     "Sample",
@@ -458,7 +458,7 @@ def _examples(text: str) -> dict[str, tuple[int, list[str]]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Resuming:
+class OnItsWay:
     """A task that may go on: when its message was sent, and whether a run has it.
 
     ``sent_at`` is 0 where it is to be sent now, and the negative of the time of its last answer

@@ -7,20 +7,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from batchq.journal.outside import Outside
+from batchq.journal.bodies import Bodies
 from batchq.journal.records import CallRecord, PromptRecord, TaskRecord
 from batchq.journal.replies import chunks, count_of, parts_of, replies_of, to_text
+from batchq.journal.store import Store
 from batchq.prompt import Lane, Outcome
 
 __all__ = ["Views"]
 
 
-class Views(Outside):
+class Views:
     """What is read by nobody but an operator."""
+
+    def __init__(self, store: Store, bodies: Bodies) -> None:
+        self._store = store
+        self._redis = store.redis
+        self._bodies = bodies
 
     def task(self, task_id: str) -> TaskRecord | None:
         """What is known of a task and its calls; None where it never asked, or long ago."""
-        fields = to_text(self._redis.hgetall(self._task(task_id)))
+        fields = to_text(self._redis.hgetall(self._store.task_key(task_id)))
         if not fields:
             return None
         ids = {name.removesuffix(":record") for name in fields if name.endswith(":record")}
@@ -31,7 +37,7 @@ class Views(Outside):
             done=fields.get("done", ""),
             revoked="revoked" in fields or fields.get("done") == "REVOKED",
             dead="dead" in fields,
-            running=bool(self._redis.exists(self._task_lease(task_id))),
+            running=bool(self._redis.exists(self._store.task_lease_key(task_id))),
             retries=count_of(fields.get("retries")),
             crashes=count_of(fields.get("crashes")),
             calls=tuple(sorted(calls, key=lambda call: call.number)),
@@ -43,7 +49,7 @@ class Views(Outside):
         for some in chunks(custom_ids):
             pipe = self._redis.pipeline(transaction=False)
             for task_id, number in map(parts_of, some):
-                pipe.hmget(self._task(task_id), _fields(number))
+                pipe.hmget(self._store.task_key(task_id), _fields(number))
             found += map(_prompt, some, replies_of(pipe))
         return found
 
@@ -53,8 +59,8 @@ class Views(Outside):
         Raises KeyMissing or JournalUnreadable.
         """
         task_id, number = parts_of(custom_id)
-        sealed: bytes | None = self._redis.hget(self._bodies(task_id), str(number))
-        return None if sealed is None else self._body(sealed, f"the prompt {custom_id}")
+        sealed: bytes | None = self._redis.hget(self._store.bodies_key(task_id), str(number))
+        return None if sealed is None else self._bodies.read(sealed, f"the prompt {custom_id}")
 
     def outcome(self, custom_id: str) -> Outcome | None:
         """What came back for a prompt; None where it is out, or not kept any more.
@@ -62,8 +68,12 @@ class Views(Outside):
         Raises KeyMissing or JournalUnreadable.
         """
         task_id, number = parts_of(custom_id)
-        sealed: bytes | None = self._redis.hget(self._task(task_id), f"{number}:outcome")
-        return None if sealed is None else self._outcome(sealed, f"the answer to {custom_id}")
+        sealed: bytes | None = self._redis.hget(self._store.task_key(task_id), f"{number}:outcome")
+        return (
+            None
+            if sealed is None
+            else self._store.read_outcome(sealed, f"the answer to {custom_id}")
+        )
 
 
 _OF_TASK = ("name", "done", "dead")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, cast
 
-from batchq.journal.books import Books
 from batchq.journal.records import BatchRecord
 from batchq.journal.replies import milliseconds
+from batchq.journal.store import Store
 
 __all__ = ["WEBHOOKS_COUNT", "Telling", "Webhooks"]
 
@@ -29,37 +29,42 @@ class Telling:
     chain: str
 
 
-class Webhooks(Books):
+class Webhooks:
     """From a provider's id to a batch, and from a webhook to its poll."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._redis = store.redis
+        self._key = store.key
 
     def of_provider(self, provider_id: str) -> str | None:
         """Our batch behind a provider's id; None where it is nobody's, or somebody else's."""
-        batch_id: bytes | None = self._redis.get(self._theirs(provider_id))
+        batch_id: bytes | None = self._redis.get(self._store.provider_key(provider_id))
         return None if batch_id is None else batch_id.decode(errors="replace")
 
     def tell(self, batch: BatchRecord, webhook_id: str) -> Telling:
         """Let the poll of a batch be due now, once for each webhook, and remember the webhook."""
         digest = hashlib.sha256(webhook_id.encode()).hexdigest()[:32]
         account = batch.lane.account
-        keys = [self.key("webhook", digest), self.key("batch", batch.id)]
-        keys += [self.key("lease", "batch", batch.id), self.key("batches")]
-        keys += [self.key("webhooks", account)]
+        keys = [self._key("webhook", digest), self._key("batch", batch.id)]
+        keys += [self._key("lease", "batch", batch.id), self._key("batches")]
+        keys += [self._key("webhooks", account)]
         chain = uuid.uuid4().hex
         pauses = milliseconds(_REMEMBERED), milliseconds(WEBHOOKS_COUNT)
-        word = self._word("tell", keys, [batch.id, pauses[0], chain, pauses[1]])
+        word = self._store.word("tell", keys, [batch.id, pauses[0], chain, pauses[1]])
         return Telling(word=cast("Literal['WOKEN']", word), chain=chain)
 
     def note_end(self, account: str, *, told: bool) -> None:
         """A poll has found a batch over; ``told``: a webhook had said so before."""
-        key = self.key("webhooks", account)
+        key = self._key("webhooks", account)
         if told:
-            self._redis.set(key, self.now(), px=milliseconds(WEBHOOKS_COUNT))
+            self._redis.set(key, self._store.now(), px=milliseconds(WEBHOOKS_COUNT))
         else:
             self._redis.delete(key)
 
-    def since_webhook(self, account: str) -> timedelta | None:
+    def since(self, account: str) -> timedelta | None:
         """How long ago a webhook of this account was last right; None where the last end of a batch
         came without one.
         """
-        last = self._number(self.key("webhooks", account))
-        return None if last is None else timedelta(milliseconds=max(0, self.now() - last))
+        last = self._store.number(self._key("webhooks", account))
+        return None if last is None else timedelta(milliseconds=max(0, self._store.now() - last))

@@ -108,7 +108,7 @@ def stops_nothing(told: Callable[P, None]) -> Callable[P, None]:
 
 @stops_nothing
 def _write_down(app: Celery[Any], event: Event) -> None:
-    journal_of(app).note_event(event)
+    journal_of(app).events.note(event)
 
 
 # Batches
@@ -121,7 +121,7 @@ def tell_sealed(app: Celery[Any], batch: BatchRecord) -> None:
 
 @stops_nothing
 def tell_submitted(app: Celery[Any], batch_id: str) -> None:
-    if (batch := journal_of(app).batch(batch_id)) is not None:
+    if (batch := journal_of(app).batches.get(batch_id)) is not None:
         at, tokens = _time(batch.submitted_at), batch.tokens
         tell(app, BatchSubmitted(at=at, provider_id=batch.provider_id, tokens=tokens, **_of(batch)))
 
@@ -142,7 +142,7 @@ def tell_ended(
     """A batch that was submitted is closed. ``errors`` are those of the batch as a whole;
     ``paused`` where they are its account's.
     """
-    if (batch := journal_of(app).batch(batch_id)) is not None:
+    if (batch := journal_of(app).batches.get(batch_id)) is not None:
         codes = tuple(dict.fromkeys(_word(error.code) for error in errors))[:_CODES]
         reason = why_failed(batch.status, codes, paused=paused)
         if reason is None:
@@ -156,7 +156,7 @@ def tell_not_taken(
     app: Celery[Any], batch_id: str, reason: Reason, code: str | None = None
 ) -> None:
     """A batch is closed that its provider has refused, or that was given up here."""
-    if (batch := journal_of(app).batch(batch_id)) is not None:
+    if (batch := journal_of(app).batches.get(batch_id)) is not None:
         codes = (_word(code),) if code else ()
         tell(app, BatchFailed(reason=reason, codes=codes, **_end_of(batch)))
 
@@ -168,7 +168,7 @@ def tell_emptied(app: Celery[Any], batch: BatchRecord) -> None:
 
 @stops_nothing
 def tell_adopted(app: Celery[Any], batch_id: str) -> None:
-    if (batch := journal_of(app).batch(batch_id)) is not None:
+    if (batch := journal_of(app).batches.get(batch_id)) is not None:
         tell(app, BatchAdopted(at=_now(app), provider_id=batch.provider_id, **_of(batch)))
 
 
@@ -208,11 +208,11 @@ def _end_of(batch: BatchRecord) -> dict[str, Any]:
 @stops_nothing
 def tell_set_aside(app: Celery[Any], batch_id: str) -> None:
     journal = journal_of(app)
-    batch = journal.batch(batch_id)
+    batch = journal.batches.get(batch_id)
     if batch is None or not batch.dead_at:
         return
     what, keep = f"dead:{batch_id}:{batch.dead_at}", settings(app).keep_journal
-    if journal.first_told(what, for_=keep):
+    if journal.events.first_told(what, for_=keep):
         at, name = _time(batch.dead_at), batch.lane.name
         kills, reason = (0, batch.note) if batch.aside else (KILLS, "")
         tell(app, PromptDead(at=at, batch=batch_id, name=name, kills=kills, reason=reason))
@@ -226,7 +226,7 @@ def tell_dead_task(app: Celery[Any], task_id: str, name: str) -> None:
 @stops_nothing
 def tell_unsent_task(app: Celery[Any], task_id: str, why: str) -> None:
     """A task is set aside, for its message cannot be sent."""
-    record = journal_of(app).task(task_id)
+    record = journal_of(app).views.task(task_id)
     name, reason = "" if record is None else record.name, f"set aside: {why}"
     tell(app, PromptDead(at=_now(app), task_id=task_id, name=name, kills=0, reason=reason))
 
@@ -249,7 +249,7 @@ def tell_throttled(app: Celery[Any], batch: BatchRecord, retry_after: timedelta 
 def tell_paused(app: Celery[Any], batch: BatchRecord, trouble: Trouble) -> None:
     """The account of a batch is paused."""
     account = batch.lane.account
-    if journal_of(app).first_told(f"paused:{account}:{trouble.reason}", for_=_HOUR):
+    if journal_of(app).events.first_told(f"paused:{account}:{trouble.reason}", for_=_HOUR):
         event = AccountPaused(
             at=_now(app),
             account=account,
@@ -269,7 +269,7 @@ def tell_account_goes_on(app: Celery[Any], account: str, *, since: int) -> None:
 
 def _first_this_hour(app: Celery[Any], batch: BatchRecord, reason: str) -> bool:
     what = f"limit:{batch.lane.account}:{batch.lane.model}:{reason}"
-    return journal_of(app).first_told(what, for_=_HOUR)
+    return journal_of(app).events.first_told(what, for_=_HOUR)
 
 
 def _whose(batch: BatchRecord) -> dict[str, Any]:
@@ -284,7 +284,7 @@ def tell_rescued(app: Celery[Any], tasks: int) -> None:
 
 
 def _now(app: Celery[Any]) -> datetime:
-    return _time(journal_of(app).now())
+    return _time(journal_of(app).clock.now())
 
 
 def _time(milliseconds: int) -> datetime:

@@ -143,7 +143,7 @@ def _number(value: Any) -> int:
 
 def examine(app: Celery[Any]) -> list[Finding]:
     """What is wrong with the Redis that keeps this app's journal."""
-    return findings(journal_of(app).facts())
+    return findings(journal_of(app).store.facts())
 
 
 def refusal(app: Celery[Any]) -> str | None:
@@ -177,7 +177,7 @@ def refusal(app: Celery[Any]) -> str | None:
 def remember(app: Celery[Any]) -> None:
     """Know from now on which journal this is: who is forked from here sees when it is another."""
     try:
-        journal_of(app).epoch()
+        journal_of(app).adoption.epoch()
     except redis.RedisError:
         return  # It is learned at the first tick.
 

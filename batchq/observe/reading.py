@@ -192,26 +192,26 @@ def read(app: Any) -> Reading:
     config = settings(app)
     with hurried(_HURRY):
         journal = journal_of(app)
-    lanes, batches, sums = journal.lanes(), journal.open_batches(), journal.lane_sums()
+    lanes, batches, sums = journal.lanes.all(), journal.batches.open(), journal.tallies.lanes()
     named = {*(one.lane for one in lanes), *(one.lane for one in batches), *sums}
     return Reading(
         config=config,
         lanes=tuple(lanes),
-        held=journal.held(),
+        held=journal.lanes.held(),
         batches=tuple(batches),
-        late=journal.lateness(),
+        late=journal.batches.lateness(),
         sums=sums,
-        learned=journal.learned_limits({(lane.account, lane.model) for lane in named}),
-        counters=journal.counters(),
-        waiting=journal.waiting_tasks(),
-        resuming=journal.resuming_tasks(),
-        overdue=journal.overdue_tasks(longest_wait(config)),
-        long_runs=len(journal.long_runs(longer_than=config.long_run)),
-        dead=len(journal.dead_tasks()),
-        paused=frozenset(journal.account_pauses(config.accounts)),
-        stands_in=journal.stands_in() is not None,
-        at=journal.now(),
-        beat=journal.since_beat(),
+        learned=journal.lanes.learned_limits({(lane.account, lane.model) for lane in named}),
+        counters=journal.tallies.counters(),
+        waiting=journal.waiting.count(),
+        resuming=journal.resuming.count(),
+        overdue=journal.waiting.overdue(longest_wait(config)),
+        long_runs=len(journal.runs.long(longer_than=config.long_run)),
+        dead=len(journal.tasks.dead()),
+        paused=frozenset(journal.pauses.among(config.accounts)),
+        stands_in=journal.beat.stands_in() is not None,
+        at=journal.clock.now(),
+        beat=journal.beat.since(),
         took=timedelta(seconds=time.monotonic() - began),
     )
 

@@ -149,7 +149,7 @@ class _Spanned(TracedRun):
     def _keep(self, task_id: str) -> None:
         found = self._span.get_span_context()
         if self._keeps and found.is_valid:
-            self._journal.note_trace(task_id, token=self._token, trace=_write(found))
+            self._journal.runs.note_trace(task_id, token=self._token, trace=_write(found))
 
 
 def _answers(claim: Claim) -> int:
@@ -175,7 +175,7 @@ def _tell_wait(
         _tell_batches(span, waited.batches, journal)
         if waited.answered_at:
             span.add_event("batchq.answered", timestamp=waited.answered_at * _MILLISECOND)
-        span.end(journal.now() * _MILLISECOND)
+        span.end(journal.clock.now() * _MILLISECOND)
 
 
 def _tell_batches(span: Span, batch_ids: Sequence[str], journal: Journal) -> None:
@@ -194,7 +194,7 @@ def _tell_batches(span: Span, batch_ids: Sequence[str], journal: Journal) -> Non
 
 def _batch(journal: Journal, batch_id: str) -> BatchRecord | None:
     try:
-        return journal.batch(batch_id)
+        return journal.batches.get(batch_id)
     except JournalUnreadable:
         return None
 
@@ -242,7 +242,7 @@ def _step(tracer: Tracer, verb: str, journal: Journal, record: BatchRecord) -> S
     kept = _read(record.trace)
     parent, links = _place(_here({}), kept)
     if verb == "flush":
-        tasks = map(_read, journal.traces_in(record.id, at_most=_LINKS))
+        tasks = map(_read, journal.lines.traces_in(record.id, at_most=_LINKS))
         links = [*links, *(Link(one) for one in tasks if one is not None)]
     return tracer.start_span(
         f"batchq.{verb}",

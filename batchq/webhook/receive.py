@@ -212,13 +212,13 @@ def _tell(app: Any, provider_id: str, accounts: set[str], webhook_id: str) -> Wo
     with hurried(_HURRY):
         journal = journal_of(app)
     try:
-        batch_id = journal.of_provider(provider_id)
-        batch = None if batch_id is None else journal.batch(batch_id)
+        batch_id = journal.webhooks.of_provider(provider_id)
+        batch = None if batch_id is None else journal.batches.get(batch_id)
     except BatchqError:
         return _refuse("unknown", "what the journal holds of its batch is damaged")
     if batch is None or batch.lane.account not in accounts:
         return "unknown"
-    told = journal.tell(batch, webhook_id)
+    told = journal.webhooks.tell(batch, webhook_id)
     logger.info(
         "a webhook says that batch %s is over: %s",
         *(batch.id, told.word),

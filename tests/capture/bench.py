@@ -109,9 +109,9 @@ class Bench:
     def answer(self) -> None:
         """Have all that waits answered, in batches."""
         flush(self.app, everything=True)
-        for batch in self.journal.open_batches():
+        for batch in self.journal.batches.open():
             flush(self.app, batch.id)
-        for batch in self.journal.open_batches():
+        for batch in self.journal.batches.open():
             finished = functools.partial(self._is_finished, batch.id)
             wait_until(finished, description=f"{batch.id} is finished", every=0.005)
             # One that was read in vain is due a moment later, and a step before that does nothing.
@@ -120,21 +120,21 @@ class Bench:
             fetch(self.app, batch.id)
 
     def _is_finished(self, batch_id: str) -> bool:
-        record = self.journal.batch(batch_id)
+        record = self.journal.batches.get(batch_id)
         assert record is not None
         # A batch has several moments to wait for, one after the other.
         self.emulator.advance(timedelta(minutes=1))
         poll(self.app, batch_id, record.chain)
-        record = self.journal.batch(batch_id)
+        record = self.journal.batches.get(batch_id)
         return record is not None and record.state == "finished"
 
     def _is_due(self, batch_id: str) -> bool:
         # One that is set aside is not due for a day.
-        return not timedelta(0) < self.journal.due_in(batch_id) < timedelta(minutes=1)
+        return not timedelta(0) < self.journal.batches.due_in(batch_id) < timedelta(minutes=1)
 
     def waiting(self) -> int:
         """How many prompts wait in lanes."""
-        return sum(lane.prompts for lane in self.journal.lanes())
+        return sum(lane.prompts for lane in self.journal.lanes.all())
 
     def close(self) -> None:
         # Its own pools, and not those of the other apps of this process.
@@ -145,5 +145,5 @@ class Bench:
                 pool.force_close_all()
         self.app.close()
         backend: Any = self.app.backend
-        for client in (backend.client, self.journal._redis):
+        for client in (backend.client, self.journal.store.redis):
             client.connection_pool.disconnect()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batchq.journal.lost import KNOWN_EPOCHS
+from batchq.journal.adoption import KNOWN_EPOCHS
 from tests.capture.bench import Bench
 from tests.harness import Emulator, Server
 

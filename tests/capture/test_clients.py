@@ -137,7 +137,7 @@ def test_an_azure_deployment_decides_over_the_model_of_the_call(
         return ask(client, text)
 
     bench.ask(body, "hello")
-    assert [lane.lane.model for lane in bench.journal.lanes()] == ["our-batch-deployment"]
+    assert [lane.lane.model for lane in bench.journal.lanes.all()] == ["our-batch-deployment"]
 
 
 def test_azure_by_the_openai_client_is_captured(
@@ -155,7 +155,7 @@ def test_azure_by_the_openai_client_is_captured(
 
 
 def lanes_of(bench: Bench) -> list[Any]:
-    return [record.lane for record in bench.journal.lanes()]
+    return [record.lane for record in bench.journal.lanes.all()]
 
 
 def test_a_proxy_that_is_configured_as_an_account_is_captured(
@@ -225,7 +225,7 @@ def test_a_captured_call_opens_no_socket(
 
     result = bench.ask(body, "hello")
     for number in range(2):
-        lane = bench.journal.lanes()[0].lane
+        lane = bench.journal.lanes.all()[0].lane
         completion = b'{"choices": [{"message": {"content": "%d"}}]}' % number
         outcome = Outcome(status_code=200, body=completion)
         answer(bench.app, lane, [(f"{result.id}-{number}", outcome)])

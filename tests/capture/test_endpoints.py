@@ -111,7 +111,7 @@ def test_an_endpoint_with_a_batch_answers_as_live(bench: Bench, name: str) -> No
         return told(call(client))
 
     result = bench.ask(body)
-    endpoints = [record.lane.endpoint for record in bench.journal.lanes()]
+    endpoints = [record.lane.endpoint for record in bench.journal.lanes.all()]
     bench.answer()
     bench.deliver()
     assert result.state == "SUCCESS", result.result
@@ -139,7 +139,7 @@ def test_an_async_client_captures_the_same_endpoints(bench: Bench, name: str) ->
         return asyncio.run(called())
 
     result = bench.ask(body)
-    assert [record.lane.endpoint for record in bench.journal.lanes()] == [endpoint]
+    assert [record.lane.endpoint for record in bench.journal.lanes.all()] == [endpoint]
     bench.answer()
     bench.deliver()
     assert result.state == "SUCCESS", result.result
@@ -154,7 +154,7 @@ def test_a_moderation_without_a_model_names_the_default_on_its_line(bench: Bench
         client.moderations.create(input="hello")
 
     bench.ask(body)
-    assert [r.lane.model for r in bench.journal.lanes()] == ["omni-moderation-latest"]
+    assert [r.lane.model for r in bench.journal.lanes.all()] == ["omni-moderation-latest"]
 
 
 def test_the_texts_of_an_embeddings_call_are_counted(bench: Bench) -> None:
@@ -168,7 +168,7 @@ def test_the_texts_of_an_embeddings_call_are_counted(bench: Bench) -> None:
     counts: list[int] = []
     for number in range(len(inputs)):
         task_id = bench.ask(body, number).id
-        counts.append(int(bench.journal._redis.hget(f"{{batchq}}:task:{task_id}", "0:inputs")))
+        counts.append(int(bench.journal.store.redis.hget(f"{{batchq}}:task:{task_id}", "0:inputs")))
     assert counts == [1, 3, 1, 2]
 
 

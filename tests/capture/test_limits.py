@@ -132,7 +132,7 @@ def test_a_client_of_an_unknown_account_is_refused(
         assert SECRET not in text
     assert "Retrying" not in caplog.text
     assert bench.waiting() == 0
-    assert bench.journal.counters() == {}
+    assert bench.journal.tallies.counters() == {}
     assert not any(SECRET.encode() in written for written in _all_written(server))
     assert bench.emulator.ledger()["live_calls"] == 0
 

@@ -250,26 +250,28 @@ class Crowd:
             assert os.waitstatus_to_exitcode(status) == 9
             # Its lease runs out, and its message is delivered again.
             journal = self.bench.journal
-            journal._redis.delete(journal.key(f"lease:task:{request.id}"))
+            journal.store.redis.delete(journal.store.key(f"lease:task:{request.id}"))
             self.execute(message)
 
     def note_what_waits(self) -> None:
         journal = self.bench.journal
-        for lane in journal.lanes():
-            ids: list[bytes] = journal._redis.zrange(journal._lane(lane.lane)[0], 0, -1)
+        for lane in journal.lanes.all():
+            ids: list[bytes] = journal.store.redis.zrange(
+                journal.store.lane_keys(lane.lane)[0], 0, -1
+            )
             for custom_id in map(bytes.decode, ids):
                 task_id, _, number = custom_id.rpartition("-")
-                asked = json.loads(journal.body_of(task_id, int(number)) or b"")
+                asked = json.loads(journal.tasks.body_of(task_id, int(number)) or b"")
                 text = asked["messages"][0]["content"].removeprefix(ECHO)
                 # Asked again without a row: the same question under the same id.
                 assert self.paid.setdefault(custom_id, text) == text
 
     def answer_late(self) -> None:
         """Rows of batches that are over come once more, for whoever would take them."""
-        batches: list[BatchRecord] = self.bench.journal.closed_batches(5)
+        batches: list[BatchRecord] = self.bench.journal.batches.closed(5)
         outcome = Outcome(status_code=200, body=json.dumps(completion_of("wrong")).encode())
         for batch in batches:
-            ids = list(self.bench.journal.prompts_of(batch.id))
+            ids = list(self.bench.journal.lines.ids(batch.id))
             answer(self.bench.app, batch.lane, [(one, outcome) for one in ids], batch=batch.id)
         resume(self.bench.app, [])
 

@@ -53,7 +53,7 @@ def asked(
 
 
 def paused(bench: Bench) -> AccountPause | None:
-    return bench.journal.account_pause("default")
+    return bench.journal.pauses.get("default")
 
 
 def pass_the_pause(bench: Bench) -> None:
@@ -65,7 +65,7 @@ def pass_the_pause(bench: Bench) -> None:
 def round_of(bench: Bench) -> None:
     """One round of batches: of all that waits, or of the small one that tries."""
     sealed(bench)
-    for record in bench.journal.open_batches():
+    for record in bench.journal.batches.open():
         to_its_end(bench, record.id)
     bench.deliver()
 
@@ -74,7 +74,7 @@ def sealed(bench: Bench) -> list[str]:
     """Seal all that may go now; returns the batches."""
     bench.journal.clock.advance(timedelta(seconds=1))
     flush(bench.app, everything=True)
-    found = [record.id for record in bench.journal.open_batches()]
+    found = [record.id for record in bench.journal.batches.open()]
     for batch_id in found:
         flush(bench.app, batch_id)
     return found
@@ -84,24 +84,24 @@ def to_its_end(bench: Bench, batch_id: str) -> None:
     def over() -> bool:
         bench.emulator.advance(MINUTE)
         bench.journal.clock.advance(timedelta(seconds=6))
-        record = bench.journal.batch(batch_id)
+        record = bench.journal.batches.get(batch_id)
         assert record is not None
         poll(bench.app, batch_id, record.chain)
         fetch(bench.app, batch_id)
-        record = bench.journal.batch(batch_id)
+        record = bench.journal.batches.get(batch_id)
         return record is None or record.state == "closed"
 
     wait_until(over, description=f"{batch_id} is over", every=0.005)
 
 
 def attempts(bench: Bench, result: Any) -> list[int]:
-    record = bench.journal.task(result.id)
+    record = bench.journal.views.task(result.id)
     assert record is not None
     return [call.attempts for call in record.calls]
 
 
 def events(bench: Bench, kind: type[Event]) -> list[Any]:
-    return [one for one in bench.journal.last_events(1000) if isinstance(one, kind)]
+    return [one for one in bench.journal.events.last(1000) if isinstance(one, kind)]
 
 
 def all_answered(results: list[Any]) -> bool:
@@ -110,5 +110,5 @@ def all_answered(results: list[Any]) -> bool:
 
 def batches(bench: Bench) -> list[int]:
     """How many prompts each batch had that is over, in the order of their seals."""
-    records = bench.journal.closed_batches(100)
+    records = bench.journal.batches.closed(100)
     return [one.lines for one in sorted(records, key=lambda one: one.sealed_at)]

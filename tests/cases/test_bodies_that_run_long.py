@@ -17,9 +17,9 @@ client = OpenAI()
 
 def test_a_run_that_goes_on_is_named(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     journal = bench.journal
-    lease = journal.task_lease("a-task", "shop.agent")
-    assert journal.claim("a-task", token=lease.token, nesting=0, retries=0).word == "CLAIMED"
-    renewed = start_keeping(journal, lease, timedelta(minutes=1))
+    lease = journal.runs.lease("a-task", "shop.agent")
+    assert journal.runs.claim("a-task", token=lease.token, nesting=0, retries=0).word == "CLAIMED"
+    renewed = start_keeping(journal.store, lease, timedelta(minutes=1))
     try:
         renewed.renew()
         assert status(bench.app).long_runs == ()
@@ -34,9 +34,9 @@ def test_a_run_that_goes_on_is_named(bench: Bench, caplog: pytest.LogCaptureFixt
     assert len(told) == 1
     assert "shop.agent [a-task]" in told[0]
     # Once it is over it is not named any more, and not kept.
-    journal.settle("a-task", token=lease.token, state="SUCCESS", final=True)
+    journal.runs.settle("a-task", token=lease.token, state="SUCCESS", final=True)
     assert status(bench.app).long_runs == ()
-    assert not journal._redis.exists(journal.key("running"))
+    assert not journal.store.redis.exists(journal.store.key("running"))
 
 
 def test_rounds_are_shown(bench: Bench) -> None:

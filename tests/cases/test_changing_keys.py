@@ -339,7 +339,7 @@ def test_a_key_that_is_rotated_in_the_middle_of_a_batch(
         result = bench.ask(body)
         secret.write_text("second-key")
         flush(bench.app, everything=True)
-        for batch in bench.journal.open_batches():
+        for batch in bench.journal.batches.open():
             flush(bench.app, batch.id)
         secret.write_text("third-key")
         bench.answer()
@@ -406,7 +406,7 @@ def test_a_key_that_cannot_be_read_here_is_no_other_key(
 
 
 def accounts_of(bench: Bench) -> set[str]:
-    return {record.lane.account for record in bench.journal.lanes()}
+    return {record.lane.account for record in bench.journal.lanes.all()}
 
 
 def token_of(who: str, number: int) -> str:

@@ -187,7 +187,7 @@ def test_an_answer_of_one_account_is_not_for_an_equal_request_to_another(
     bench.ask(body)
     bench.answer()
     bench.deliver()
-    assert [lane.lane.account for lane in bench.journal.lanes()] == ["second"]
+    assert [lane.lane.account for lane in bench.journal.lanes.all()] == ["second"]
 
 
 def test_a_question_asked_twice_is_two_questions(bench: Bench) -> None:

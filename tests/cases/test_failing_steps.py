@@ -81,7 +81,7 @@ def test_a_step_that_fails_three_times_is_set_aside(
     times = fails(call, RuntimeError("half of it\nis missing"))
     with caplog.at_level(logging.ERROR):
         flush(steps.app, everything=True)
-        steps.until(lambda: len(steps.journal.open_batches()) == 1, "the other batch is over")
+        steps.until(lambda: len(steps.journal.batches.open()) == 1, "the other batch is over")
         (one,) = steps.until(lambda: batchq.dead(steps.app), "it is set aside")
     assert times() == 3
     assert one.reason == (
@@ -158,9 +158,9 @@ def test_what_dies_and_what_fails_counts_together(
     fails("retrieve", RuntimeError("no"))
     batch_id = steps.submitted().id
     for _ in range(2):
-        lease = steps.journal.begin(batch_id)
+        lease = steps.journal.batches.begin(batch_id)
         assert lease is not None
-        steps.journal._redis.delete(lease.key)
+        steps.journal.store.redis.delete(lease.key)
     wait_until(lambda: steps.step() or batchq.dead(steps.app), description="it is set aside")
 
 

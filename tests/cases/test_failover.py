@@ -209,13 +209,13 @@ def test_calls_wait_while_the_slot_is_half_moved(cluster: Cluster, make_bench: A
     source = cluster.server_of(SLOT)
     target = next(node for node in cluster.nodes if node is not source)
     journal = journal_of(make_bench(batchq_redis_url=source.url).app)
-    before = journal.epoch()
+    before = journal.adoption.epoch()
     begin(source, target)
     finished = threading.Timer(1.5, lambda: finish(cluster, source, target))
     finished.start()
     # The key is on its way already: the source says ASK until the slot is the other's.
     migrate(source, target)
-    assert journal.epoch() == before
+    assert journal.adoption.epoch() == before
     finished.join()
 
 

@@ -210,7 +210,7 @@ def test_an_auth_in_place_of_a_key(
         client = OpenAI(base_url=gateway.url, http_client=firm["http"]())
         # The emulator wants a bearer of its own, so only what is captured is seen here.
         bench.ask(asking(bench, client))
-        assert [lane.lane.account for lane in bench.journal.lanes()] == ["default"]
+        assert [lane.lane.account for lane in bench.journal.lanes.all()] == ["default"]
         with pytest.raises(ProviderUnauthorized):
             provider_for(settings(bench.app), "default").look()
         assert gateway.seen == ["GET /v1/batches"]

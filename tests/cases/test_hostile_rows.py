@@ -95,7 +95,7 @@ def three(bench: Bench) -> list[Any]:
     for _ in range(5):
         bench.answer()
         bench.deliver()
-    assert bench.journal.open_batches() == []
+    assert bench.journal.batches.open() == []
     assert [result.state for result in sent] == ["SUCCESS"] * 3
     assert not [at for at in (0, 2) if "Error" in sent[at].result]
     return sent
@@ -246,7 +246,7 @@ def test_many_odd_rows_in_one_batch(bench: Bench, monkeypatch: pytest.MonkeyPatc
         bench.answer()
         bench.deliver()
     assert {result.state for result in sent} == {"SUCCESS"}
-    assert bench.journal.open_batches() == []
+    assert bench.journal.batches.open() == []
     assert bench.emulator.ledger()["batches_created"] <= 2
 
 

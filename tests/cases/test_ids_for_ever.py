@@ -25,7 +25,7 @@ def wrong() -> Outcome:
 
 
 def the_batch(bench: Bench) -> BatchRecord:
-    (batch,) = bench.journal.closed_batches(10)[:1]
+    (batch,) = bench.journal.batches.closed(10)[:1]
     return batch
 
 
@@ -40,7 +40,7 @@ def test_a_replacement_asks_under_ids_of_its_own(bench: Bench) -> None:
         raise self.replace(second.s())
 
     result = bench.ask(first)
-    asked = bench.journal.task(result.id)
+    asked = bench.journal.views.task(result.id)
     assert asked is not None
     bench.answer()
     bench.deliver()
@@ -50,7 +50,7 @@ def test_a_replacement_asks_under_ids_of_its_own(bench: Bench) -> None:
     # The first batch's file is read once more, now that the replacement waits.
     words = answer(bench.app, late.lane, [(f"{result.id}-0", wrong())], batch=late.id)
     assert set(words) == {"UNKNOWN"}
-    assert [lane.prompts for lane in bench.journal.lanes()] == [1]
+    assert [lane.prompts for lane in bench.journal.lanes.all()] == [1]
     bench.answer()
     bench.deliver()
     assert "the second question" in result.result
@@ -68,8 +68,8 @@ def test_an_outcome_is_only_for_a_prompt_of_its_batch(bench: Bench) -> None:
     bench.deliver()
     late = the_batch(bench)
     # The same task id again, as people who name their tasks send it: nightly-42.
-    for key in bench.journal._redis.keys(f"*{result.id}*"):
-        bench.journal._redis.delete(key)
+    for key in bench.journal.store.redis.keys(f"*{result.id}*"):
+        bench.journal.store.redis.delete(key)
     again = bench.send(body, "second", task_id=result.id)
     bench.deliver()
     words = answer(bench.app, late.lane, [(f"{result.id}-0", wrong())], batch=late.id)
@@ -144,7 +144,7 @@ def test_files_that_are_read_twice_answer_nobody_else(bench: Bench) -> None:
     for _ in range(6):
         bench.answer()
         bench.deliver()
-        for batch in bench.journal.open_batches():
+        for batch in bench.journal.batches.open():
             fetch(bench.app, batch.id)
     for number, result in enumerate(sent):
         assert result.state == "SUCCESS"

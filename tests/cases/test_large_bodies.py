@@ -86,8 +86,8 @@ def client() -> Iterator[OpenAI]:
 
 
 def sealed(journal: Journal, batch_id: str = "b", limits: Limits | None = None) -> BatchRecord:
-    journal.seal(LANE, batch_id, limits=limits or Limits(), tokens=10**9)
-    record = journal.batch(batch_id)
+    journal.lanes.seal(LANE, batch_id, limits=limits or Limits(), tokens=10**9)
+    record = journal.batches.get(batch_id)
     assert record is not None
     return record
 
@@ -99,10 +99,10 @@ def test_a_large_body_goes_its_way(large: Bench, storage: Path, client: OpenAI) 
     """It is not in Redis, its task gets its answer, and nothing of it is left."""
     journal = large.journal
     waiting = large.ask(asking(large, client), "one")
-    in_redis = journal._redis.hvals(journal._bodies(waiting.id))
+    in_redis = journal.store.redis.hvals(journal.store.bodies_key(waiting.id))
     assert sum(map(len, in_redis)) < 500
-    ((_, custom_id),) = journal.open_prompts(waiting.id)
-    question = journal.question(custom_id)
+    ((_, custom_id),) = journal.tasks.open_prompts(waiting.id)
+    question = journal.views.question(custom_id)
     assert question is not None
     assert json.loads(question)["messages"][0]["content"] == text("one")
     file = of(storage, waiting.id)
@@ -148,7 +148,7 @@ def test_the_line_is_the_same_wherever_the_body_lies(large: Bench, make_bench: M
     noise = base64.b64encode(random.Random(7).randbytes(300_000)).decode()
     outside = capture(large.journal, chat(noise), task_id="outside")
     inside = capture(make_bench().journal, chat(noise), task_id="inside")
-    lines = dict(large.journal.lines(sealed(large.journal)))
+    lines = dict(large.journal.lines.of(sealed(large.journal)))
     assert lines[outside.custom_ids[0]] == lines[inside.custom_ids[0]].replace(
         b"inside-0", b"outside-0"
     )
@@ -250,9 +250,9 @@ def test_a_task_may_ask_again_after_that(large: Bench, storage: Path, client: Op
 def held_back(bench: Bench) -> BatchRecord:
     """The one batch, sealed, after a flush that could not read its bodies."""
     flush(bench.app, everything=True)
-    (batch,) = bench.journal.open_batches()
+    (batch,) = bench.journal.batches.open()
     flush(bench.app, batch.id)
-    (batch,) = bench.journal.open_batches()
+    (batch,) = bench.journal.batches.open()
     assert batch.state == "sealed"
     return batch
 
@@ -321,26 +321,26 @@ def test_a_task_that_cannot_keep_its_body_fails_in_words(
 def test_a_body_stays_as_long_as_it_may_be_asked_again(large: Bench, storage: Path) -> None:
     asked = capture(large.journal, chat(text("again")))
     batch = sealed(large.journal)
-    before = dict(large.journal.lines(batch))
-    words = large.journal.requeue(batch, asked.custom_ids, use_attempt=True)
+    before = dict(large.journal.lines.of(batch))
+    words = large.journal.lanes.requeue(batch, asked.custom_ids, use_attempt=True)
     assert words == {asked.custom_ids[0]: "REQUEUED"}
-    assert dict(large.journal.lines(sealed(large.journal, "b2"))) == before
+    assert dict(large.journal.lines.of(sealed(large.journal, "b2"))) == before
     assert len(bodies(storage)) == 1
 
 
 def settle(journal: Journal, task_id: str) -> None:
-    journal.answer(LANE, [(f"{task_id}-0", outcome())])
+    journal.answers.add(LANE, [(f"{task_id}-0", outcome())])
     lease, claimed = claim(journal, task_id)
     assert claimed.word == "CLAIMED"
-    assert journal.settle(task_id, token=lease.token, state="SUCCESS", final=True) == "SETTLED"
+    assert journal.runs.settle(task_id, token=lease.token, state="SUCCESS", final=True) == "SETTLED"
 
 
 def drop(journal: Journal, task_id: str) -> None:
-    journal.drop(task_id)
+    journal.tasks.drop(task_id)
 
 
 def revoke(journal: Journal, task_id: str) -> None:
-    assert journal.revoke(task_id, token="t").word == "REVOKED"
+    assert journal.revocations.revoke(task_id, token="t").word == "REVOKED"
 
 
 @pytest.mark.parametrize("end", [settle, drop, revoke])
@@ -355,9 +355,9 @@ def test_a_task_that_is_over_leaves_nothing(
 def test_a_retry_that_asks_anew_keeps_the_other_bodies(large: Bench, storage: Path) -> None:
     journal = large.journal
     asked = capture(journal, chat(text("bad")), chat(text("good")))
-    journal.answer(LANE, [(one, outcome()) for one in asked.custom_ids])
+    journal.answers.add(LANE, [(one, outcome()) for one in asked.custom_ids])
     lease, _ = claim(journal, asked.task_id)
-    journal.settle(asked.task_id, token=lease.token, state="RETRY", final=False, ask_again=[0])
+    journal.runs.settle(asked.task_id, token=lease.token, state="RETRY", final=False, ask_again=[0])
     (left,) = bodies(storage)
     assert left.name.startswith(asked.custom_ids[1])
 
@@ -366,12 +366,12 @@ def test_a_run_that_has_lost_its_task_leaves_nothing(large: Bench, storage: Path
     lease, _ = claim(large.journal, "task")
     capturing: dict[str, Any] = {"message": message("task"), "next_number": 1}
     one = prompt("task", body=chat(text("one")))
-    assert large.journal.capture("task", token="another", prompts=[one], **capturing) == "LOST"
+    assert large.journal.runs.capture("task", token="another", prompts=[one], **capturing) == "LOST"
     assert bodies(storage) == []
     for _ in range(2):  # Also where the answer to a first try was lost on its way.
-        large.journal.capture("task", token=lease.token, prompts=[one], **capturing)
+        large.journal.runs.capture("task", token=lease.token, prompts=[one], **capturing)
     assert len(bodies(storage)) == 1
-    assert all(line for _, line in large.journal.lines(sealed(large.journal)))
+    assert all(line for _, line in large.journal.lines.of(sealed(large.journal)))
 
 
 def test_an_orphan_is_swept_after_a_day_and_nothing_else(
@@ -398,7 +398,7 @@ def test_an_orphan_is_swept_after_a_day_and_nothing_else(
     assert not part.exists()
     assert foreign.exists()
     assert stranger.exists()
-    assert all(line for _, line in large.journal.lines(sealed(large.journal)))
+    assert all(line for _, line in large.journal.lines.of(sealed(large.journal)))
 
 
 DIE = """
@@ -427,14 +427,14 @@ def die_at(point: str, proof: Path, redis_url: str, storage: Path) -> None:
 
 def test_what_a_lost_journal_kept_is_swept(large: Bench, storage: Path) -> None:
     journal = large.journal
-    journal.epoch()
+    journal.adoption.epoch()
     capture(journal, chat(text("lost")))
     (lost,) = bodies(storage)
-    journal._redis.flushall()
-    journal.epoch()
+    journal.store.redis.flushall()
+    journal.adoption.epoch()
     journal.clock.advance(timedelta(hours=25))
     kept = capture(journal, chat(text("kept")))
-    assert journal.sweep_storage() == 1
+    assert journal.bodies.sweep() == 1
     assert not lost.exists()
     assert bodies(storage) == [of(storage, kept.task_id)]
 
@@ -442,10 +442,10 @@ def test_what_a_lost_journal_kept_is_swept(large: Bench, storage: Path) -> None:
 def test_a_full_redis_leaves_nothing_in_the_storage(large: Bench, storage: Path) -> None:
     capture(large.journal, chat(text("early")))
     lease, _ = claim(large.journal, "late")
-    large.journal._redis.config_set("maxmemory", 1)
+    large.journal.store.redis.config_set("maxmemory", 1)
     try:
         with pytest.raises(OutOfMemoryError):
-            large.journal.capture(
+            large.journal.runs.capture(
                 "late",
                 token=lease.token,
                 message=message("late"),
@@ -453,7 +453,7 @@ def test_a_full_redis_leaves_nothing_in_the_storage(large: Bench, storage: Path)
                 next_number=1,
             )
     finally:
-        large.journal._redis.config_set("maxmemory", 0)
+        large.journal.store.redis.config_set("maxmemory", 0)
     assert len(bodies(storage)) == 1
 
 
@@ -461,7 +461,7 @@ def test_a_task_with_a_very_long_id_keeps_its_body_in_redis(large: Bench, storag
     task_id = "../" * 80
     asked = capture(large.journal, chat(text("long")), task_id=task_id)
     also = capture(large.journal, chat(text("odd")), task_id="../../odd id/é")
-    lines = dict(large.journal.lines(sealed(large.journal)))
+    lines = dict(large.journal.lines.of(sealed(large.journal)))
     assert all(lines[one.custom_ids[0]] for one in (asked, also))
     (file,) = bodies(storage)
     assert file.name.startswith("..%2F..%2Fodd%20id%2F%C3%A9-0.")
@@ -479,7 +479,7 @@ def test_what_lies_there_is_encrypted_too(
     packed = pack(asked.prompts[0].body)
     assert file.read_bytes() != packed
     assert packed[1:40] not in file.read_bytes()
-    ((_, line),) = bench.journal.lines(sealed(bench.journal))
+    ((_, line),) = bench.journal.lines.of(sealed(bench.journal))
     assert b"canary" in line
 
 
@@ -490,14 +490,14 @@ def test_large_bodies_fill_several_batches(large: Bench, storage: Path) -> None:
     """The file's limit counts what is outside too, and so do a lane and `batchq_flush_bytes`."""
     for number in range(10):
         capture(large.journal, chat("x" * 1_000_000), task_id=f"task{number}")
-    (lane,) = large.journal.lanes()
+    (lane,) = large.journal.lanes.all()
     assert 10_000_000 < lane.bytes < 10_010_000
     limits = Limits(bytes=4_000_000)
     lines = [sealed(large.journal, f"b{number}", limits).lines for number in range(4)]
     assert lines == [3, 3, 3, 1]
     sizes = [
-        [len(line) for _, line in large.journal.lines(batch)]
-        for batch in large.journal.open_batches()
+        [len(line) for _, line in large.journal.lines.of(batch)]
+        for batch in large.journal.batches.open()
     ]
     assert all(sum(size) < 4_000_000 and min(size) > 1_000_000 for size in sizes)
 
@@ -512,7 +512,7 @@ def test_few_bodies_of_redis_are_in_memory_at_once(make_bench: MakeBench) -> Non
     batch = sealed(journal)
     tracemalloc.start()
     try:
-        assert sum(len(line) for _, line in journal.lines(batch)) == batch.bytes
+        assert sum(len(line) for _, line in journal.lines.of(batch)) == batch.bytes
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -524,7 +524,7 @@ def test_an_answer_of_30_megabytes_is_an_answer_as_any(large: Bench) -> None:
     asked = capture(large.journal, chat("much"))
     noise = base64.b64encode(random.Random(3).randbytes(22_500_000)).decode()
     given = Outcome(status_code=200, body=json.dumps({"text": noise}).encode())
-    assert large.journal.answer(LANE, [(asked.custom_ids[0], given)]) == ["READY"]
+    assert large.journal.answers.add(LANE, [(asked.custom_ids[0], given)]) == ["READY"]
     _, claimed = claim(large.journal, asked.task_id)
     assert claimed.entries[0].outcome == given
 

@@ -55,11 +55,11 @@ def peak(process: Process) -> float:
 def go(stack: Stack, view: Journal, count: int) -> list[Any]:
     """So many tasks ask, all that waits is flushed; returns what they return."""
     app = stack.app(APP)
-    before = view.counters().get("captured", 0)
+    before = view.tallies.counters().get("captured", 0)
     results = [app.tasks[f"{APP}.describe"].delay(number, SIZE) for number in range(count)]
     # Whatever fills a file goes by itself, and comes back, while others still ask.
     wait_until(
-        lambda: view.counters().get("captured", 0) == before + count,
+        lambda: view.tallies.counters().get("captured", 0) == before + count,
         description="all have asked",
         timeout=400,
     )
@@ -99,7 +99,7 @@ def test_without_a_storage_those_that_do_not_fit_say_so(stack: Stack, journal: S
         return [result for result in results if result.state == "FAILURE"]
 
     wait_until(
-        lambda: view.counters().get("captured", 0) + len(refused()) == len(results),
+        lambda: view.tallies.counters().get("captured", 0) + len(refused()) == len(results),
         description="all have asked, and some were refused",
         timeout=60,
     )
@@ -111,6 +111,6 @@ def test_without_a_storage_those_that_do_not_fit_say_so(stack: Stack, journal: S
     app.tasks["batchq.flush"].delay(everything=True)
     assert all(result.get(timeout=200) for result in results if result not in full)
     again = describe.delay(99, SIZE)
-    wait_until(lambda: view.lanes() != [], description="there is room again")
+    wait_until(lambda: view.lanes.all() != [], description="there is room again")
     app.tasks["batchq.flush"].delay(everything=True)
     assert again.get(timeout=60)

@@ -32,8 +32,8 @@ def spoil(steps: Steps, asked: Asked, **fields: Any) -> None:
     """What the journal keeps as the task's message is one that no worker here can send."""
     kept = json.loads(message(asked.task_id)) | fields
     journal = steps.journal
-    written = journal._write(json.dumps(kept).encode())
-    journal._redis.hset(journal._task(asked.task_id), "message", written)
+    written = journal.store.write(json.dumps(kept).encode())
+    journal.store.redis.hset(journal.store.task_key(asked.task_id), "message", written)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_the_others_go_on_and_it_is_set_aside(
     assert one.reason.startswith("its message could not be sent 3 times, last because of ")
     assert len([each for each in caplog.records if each.exc_info]) == 1, "one traceback"
     rescue(steps.app)
-    assert odd.task_id not in steps.journal.stuck(unclaimed_for=steps.longest)
+    assert odd.task_id not in steps.journal.resuming.stuck(unclaimed_for=steps.longest)
 
     spoil(steps, odd)
     assert batchq.retry(steps.app, odd.task_id)

@@ -25,7 +25,7 @@ def test_tasks_wait_for_credit_and_have_their_results(stack: Stack) -> None:
     journal = journal_of(plain_prompts.app)
 
     def paused() -> Any:
-        return journal.account_pause("default")
+        return journal.pauses.get("default")
 
     wait_until(paused, description="the account is paused")
     wait_until(lambda: paused().tries >= 3, description="small batches try in vain")

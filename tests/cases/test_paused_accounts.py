@@ -141,7 +141,7 @@ def test_they_go_in_the_order_in_which_they_were_asked(slow: Bench) -> None:
     round_of(slow)
     pass_the_pause(slow)
     (probe,) = sealed(slow)
-    assert [split_id(one) for one in slow.journal.prompts_of(probe)] == [
+    assert [split_id(one) for one in slow.journal.lines.ids(probe)] == [
         (one.id, 0) for one in results[:10]
     ]
 
@@ -187,9 +187,9 @@ def test_other_accounts_go_on(
     waits = asked(slow, 2, "poor too", label="another lane")
     round_of(slow)
     assert all_answered(rich)
-    assert slow.journal.account_pause("rich") is None
+    assert slow.journal.pauses.get("rich") is None
     assert [one.account for one in status(slow.app).paused] == ["default"]
-    lanes = slow.journal.lanes()
+    lanes = slow.journal.lanes.all()
     assert [one.account_pause is not None for one in lanes] == [True, True]
     assert [attempts(slow, one) for one in (*poor, *waits)] == [[0]] * 4
 
@@ -200,7 +200,7 @@ def test_the_trouble_of_one_lane_alone_lets_the_others_go_on(slow: Bench) -> Non
     dear = asked(slow, 2, "dear")
     round_of(slow)
     cheap = asked(slow, 2, "cheap", label="another")
-    assert len({record.lane for record in slow.journal.lanes()}) == 2
+    assert len({record.lane for record in slow.journal.lanes.all()}) == 2
     pass_the_pause(slow)
     round_of(slow)
     assert all_answered(cheap)
@@ -233,7 +233,7 @@ def test_a_small_batch_that_was_never_sealed_is_no_end(slow: Bench) -> None:
     pass_the_pause(slow)
     found = paused(slow)
     assert found is not None
-    assert slow.journal.take_probe(found, "never-sealed")
+    assert slow.journal.pauses.take_probe(found, "never-sealed")
     round_of(slow)
     assert all_answered(results)
 
@@ -248,16 +248,16 @@ def test_two_small_batches_are_not_sent_at_once(slow: Bench) -> None:
     found = paused(slow)
     assert found is not None
     assert found.probe == probe
-    assert not slow.journal.take_probe(found, "another")
+    assert not slow.journal.pauses.take_probe(found, "another")
 
 
 def test_what_was_sealed_before_the_pause_goes_back(slow: Bench) -> None:
     results = asked(slow, 3)
     flush(slow.app, everything=True)
-    (record,) = slow.journal.open_batches()
+    (record,) = slow.journal.batches.open()
     _pause(slow)
     flush(slow.app, record.id)
-    closed = slow.journal.batch(record.id)
+    closed = slow.journal.batches.get(record.id)
     assert closed is not None
     assert (closed.state, closed.status) == ("closed", "paused")
     assert slow.waiting() == 3
@@ -268,9 +268,9 @@ def test_what_was_sealed_before_the_pause_goes_back(slow: Bench) -> None:
 
 
 def _pause(bench: Bench) -> AccountPause:
-    (record,) = bench.journal.open_batches()
+    (record,) = bench.journal.batches.open()
     trouble = Trouble("credit", "insufficient_quota")
-    bench.journal.pause_account(
+    bench.journal.pauses.begin(
         record.lane, trouble, batch="another", met_in="rows", pauses=(MINUTE, MINUTE)
     )
     found = paused(bench)

@@ -72,9 +72,9 @@ def test_what_had_its_effect_is_not_done_again(bench: Bench, server: Server) -> 
     tasks = capture_many(journal, 300)
     asked = [(one.custom_ids[0], outcome()) for one in tasks]
     with losing_scripts(server):
-        words = Counter(journal.answer(LANE, asked))
+        words = Counter(journal.answers.add(LANE, asked))
     assert words == {"READY": 300}
-    assert journal.counters()["answered"] == 300
+    assert journal.tallies.counters()["answered"] == 300
 
 
 @pytest.mark.parametrize("place", ["seal.call", "upload.intend", "answer.call", "close.call"])
@@ -101,5 +101,5 @@ def test_a_step_sees_a_restart_through(
     finally:
         arm(None)
     assert bench.deliver() == 1
-    assert bench.journal.waiting_tasks() == 0
+    assert bench.journal.waiting.count() == 0
     assert bench.emulator.ledger()["batches_created"] == 1

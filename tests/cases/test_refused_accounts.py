@@ -149,7 +149,7 @@ def test_a_refused_call_pauses_its_account(
     slow.emulator.fault("call_error", call=call, times=None, **fault)
     results = asked(slow, 3)
     sealed(slow)
-    assert slow.journal.open_batches() == []
+    assert slow.journal.batches.open() == []
     assert slow.waiting() == 3
     found = paused(slow)
     assert found is not None
@@ -174,8 +174,8 @@ def test_a_file_that_the_create_does_not_find_is_sent_again_and_then_waits(slow:
     results = asked(slow, 3)
     sealed(slow)
     for _ in range(6):
-        for record in slow.journal.open_batches():
-            slow.journal.clock.advance(slow.journal.due_in(record.id))
+        for record in slow.journal.batches.open():
+            slow.journal.clock.advance(slow.journal.batches.due_in(record.id))
             flush(slow.app, record.id)
     assert slow.emulator.fired("create_400_file_not_found") == 6
     goes_on(slow, results)
@@ -186,7 +186,7 @@ def test_a_throttled_call_is_none_of_it(slow: Bench) -> None:
     asked(slow, 1)
     sealed(slow)
     assert paused(slow) is None
-    assert len(slow.journal.open_batches()) == 1
+    assert len(slow.journal.batches.open()) == 1
 
 
 def test_answers_that_are_paid_for_wait_until_they_may_be_read(slow: Bench) -> None:
@@ -208,8 +208,8 @@ def test_a_key_that_is_refused_when_a_batch_is_asked_for(slow: Bench) -> None:
     results = asked(slow, 2)
     (batch,) = sealed(slow)
     slow.emulator.fault("unauthorized", call="retrieve", times=2)
-    slow.journal.clock.advance(slow.journal.due_in(batch))
-    record = slow.journal.batch(batch)
+    slow.journal.clock.advance(slow.journal.batches.due_in(batch))
+    record = slow.journal.batches.get(batch)
     assert record is not None
     poll(slow.app, batch, record.chain)
     found = paused(slow)
@@ -232,9 +232,9 @@ def test_a_batch_that_may_have_been_created_is_looked_for_before_its_prompts_go_
     (batch,) = sealed(slow)
     slow.emulator.fault("unauthorized", call="list", times=2)
     for _ in range(3):
-        slow.journal.clock.advance(slow.journal.due_in(batch))
+        slow.journal.clock.advance(slow.journal.batches.due_in(batch))
         flush(slow.app, batch)
-    record = slow.journal.batch(batch)
+    record = slow.journal.batches.get(batch)
     assert record is not None
     assert record.state == "submitted"
     to_its_end(slow, batch)

@@ -192,4 +192,4 @@ def test_nobody_waits_for_ever(bench: Bench, body: Any, files: dict[str, Change]
     bench.deliver()
     assert {result.result for result in results} == {"InternalServerError rows_unusable"}
     assert batchq.dead(bench.app) == []
-    assert bench.journal.batch(one.id).state == "closed"  # type: ignore[union-attr]
+    assert bench.journal.batches.get(one.id).state == "closed"  # type: ignore[union-attr]

@@ -43,7 +43,7 @@ def replayed(bench: Bench, call: Callable[[], Any], *recorded: Any, status: int 
     got: list[Any] = []
     result = bench.ask(body)
     for number, each in enumerate(recorded):
-        lane = bench.journal.lanes()[0].lane
+        lane = bench.journal.lanes.all()[0].lane
         outcome = Outcome(status_code=status, body=json.dumps(each).encode())
         answer(bench.app, lane, [(f"{result.id}-{number}", outcome)])
     bench.deliver()

@@ -39,14 +39,14 @@ def journal(**conf: Any) -> Journal:
 def connects(**conf: Any) -> bool:
     made = journal(**conf)
     try:
-        return made.now() > 0
+        return made.clock.now() > 0
     finally:
-        made._redis.close()
+        made.store.redis.close()
 
 
 def parameters(**conf: Any) -> Conf:
     """What the journal's connections are made with."""
-    known: Conf = journal(**conf)._redis.connection_pool.connection_kwargs
+    known: Conf = journal(**conf).store.redis.connection_pool.connection_kwargs
     return known
 
 
@@ -108,8 +108,8 @@ def test_a_url_of_its_own_on_the_same_server_takes_its_settings(tls: str) -> Non
         redis_backend_use_ssl={"ssl_cert_reqs": ssl.CERT_NONE},
         batchq_redis_url=f"{tls}/3",
     )
-    assert own.now()
-    assert own._redis.connection_pool.connection_kwargs["db"] == 3
+    assert own.clock.now()
+    assert own.store.redis.connection_pool.connection_kwargs["db"] == 3
 
 
 def test_what_a_url_says_goes_before_the_settings(tls: str) -> None:
@@ -120,7 +120,7 @@ def test_what_a_url_says_goes_before_the_settings(tls: str) -> None:
         batchq_redis_options={"socket_timeout": 1},
     )
     with pytest.raises(redis.ConnectionError, match=r"(?i)certificate"):
-        strict._redis.connection_pool.make_connection().connect_check_health(
+        strict.store.redis.connection_pool.make_connection().connect_check_health(
             retry_socket_connect=False
         )
 
@@ -264,7 +264,7 @@ def test_a_thread_waits_for_a_connection_where_only_some_are_allowed(redis_url: 
         others = {one["id"] for one in cast("Any", client.client_list())}
     shared = journal(result_backend=redis_url, redis_max_connections=2)
     found: list[int] = []
-    threads = [threading.Thread(target=lambda: found.append(shared.now())) for _ in range(12)]
+    threads = [threading.Thread(target=lambda: found.append(shared.clock.now())) for _ in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -284,8 +284,8 @@ def test_of_a_list_the_first_that_answers_is_used(server: Server) -> None:
     dead.release()
     for where in ("broker_url", "batchq_redis_url"):
         made = journal(**{where: listed})
-        assert made.now()
-        made._redis.set("here", 1)
+        assert made.clock.now()
+        made.store.redis.set("here", 1)
         with redis.Redis(port=server.port.number, db=5) as fifth:
             assert fifth.delete("here") == 1
 
@@ -296,7 +296,7 @@ def test_a_replica_of_a_list_is_passed_over(server: Server, tmp_path: Path) -> N
     replica = Server(ReservedPort(), tmp_path, *options)
     try:
         made = journal(broker_url=[replica.url, server.url])
-        assert made.facts().info["role"] == "master"
+        assert made.store.facts().info["role"] == "master"
     finally:
         replica.client.close()
         replica.stop()
@@ -316,7 +316,7 @@ def test_each_server_of_a_list_has_a_login_of_its_own() -> None:
 def test_a_server_that_is_no_cluster_says_so(server: Server) -> None:
     made = journal(batchq_redis_url=f"redis+cluster://127.0.0.1:{server.port.number}")
     with pytest.raises(ConfigurationError, match=r"is not part of a Redis Cluster: write redis://"):
-        made.now()
+        made.clock.now()
 
 
 # Words

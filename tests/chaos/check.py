@@ -117,7 +117,7 @@ class Bill:
 
 def bill(scene: Scene) -> Bill:
     """Hold the provider's ledger against the journal's batches and against what was to be asked."""
-    closed = {one.id: one for one in journal_of(scene.app).closed_batches(100_000)}
+    closed = {one.id: one for one in journal_of(scene.app).batches.closed(100_000)}
     by_seal: dict[str, list[dict[str, Any]]] = {}
     for batch in scene.ledger["batches"]:
         by_seal.setdefault(batch["metadata"].get("batchq", "?"), []).append(batch)

@@ -19,7 +19,7 @@ from typing import Any
 import redis
 from openai import OpenAI
 
-from batchq import journal as journals
+from batchq.journal import connected
 from batchq.overview import status
 from tests import harness
 from tests.faults import app as faults
@@ -524,7 +524,7 @@ _BEFORE = {"list": "create_drop_after", "list_files": "upload_drop_after"}
 
 def _forget_journals() -> None:
     """What this process remembers of a Redis that is emptied."""
-    journals._journals.clear()
+    connected._journals.clear()
 
 
 @contextlib.contextmanager

@@ -117,7 +117,7 @@ def test_a_second_delivery_of_a_failed_task_leaves_its_state(
     """
     result = batched.fails_after_it_started.delay("It fails.")
     journal = journal_of(matrix.app)
-    message = wait_until(lambda: journal.messages([result.id])[0], description="it waits")
+    message = wait_until(lambda: journal.tasks.messages([result.id])[0], description="it waits")
     stuck()
     with pytest.raises(RuntimeError):
         result.get(timeout=40)

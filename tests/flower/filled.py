@@ -48,7 +48,7 @@ def ask(
         prompt(task_id, first + at, lane=lane, body=body, round=int(first > 0))
         for at, body in enumerate(bodies)
     ]
-    word = journal.capture(
+    word = journal.runs.capture(
         task_id,
         token=lease.token,
         message=message(task_id, task=name),
@@ -64,17 +64,17 @@ def settle(journal: Journal, task_id: str, state: str = "SUCCESS") -> None:
     """The run of a task that has its answers comes to its end."""
     lease, claimed = claim(journal, task_id)
     assert claimed.word == "CLAIMED", claimed
-    assert journal.settle(task_id, token=lease.token, state=state, final=True) == "SETTLED"
+    assert journal.runs.settle(task_id, token=lease.token, state=state, final=True) == "SETTLED"
 
 
 @contextmanager
 def at(journal: Journal, moment: int) -> Iterator[None]:
     """Let the journal take it for another time, where its clock is not Redis's own."""
-    journal.now = lambda: moment  # type: ignore[method-assign]
+    journal.clock.now = lambda: moment  # type: ignore[method-assign]
     try:
         yield
     finally:
-        del journal.now
+        del journal.clock.now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ def _until_empty(steps: Steps) -> None:
     """Flush, until nothing waits and no batch is open."""
     flush(steps.app, everything=True)
     steps.until_over()
-    if steps.journal.lanes():
+    if steps.journal.lanes.all():
         _until_empty(steps)
 
 
@@ -144,8 +144,8 @@ def _over(steps: Steps, questions: Sequence[str]) -> tuple[str, str, str, str]:
         for number, text in enumerate(questions)
     ]
     _until_empty(steps)
-    (over,) = (one.id for one in journal.closed_batches(9) if one.asked_again)
-    calls = {one.task_id: one.call for one in journal.prompts(journal.prompts_of(over))}
+    (over,) = (one.id for one in journal.batches.closed(9) if one.asked_again)
+    calls = {one.task_id: one.call for one in journal.views.prompts(journal.lines.ids(over))}
     status = {i: call.status_code for i, call in calls.items() if call is not None}
     ended, answered, *_ = (i for i in ids if status[i] == 200)
     settle(journal, ended)
@@ -163,7 +163,7 @@ def _refused(steps: Steps) -> str:
     for number in range(3):
         ask(steps.journal, b'{"model": "gpt-5.6-sol", "input": "line %d"}' % number, lane=REPORTS)
     _until_empty(steps)
-    (refused,) = (one.id for one in steps.journal.closed_batches(9) if one.status == "failed")
+    (refused,) = (one.id for one in steps.journal.batches.closed(9) if one.status == "failed")
     return refused
 
 
@@ -175,11 +175,11 @@ def _aside(steps: Steps) -> str:
     batch = steps.only().id
     steps.wakeups()
     for _ in range(4):
-        lease = journal.begin(batch)
+        lease = journal.batches.begin(batch)
         if lease is not None:
             # Its worker is gone, and so is its lease after a while.
             steps.server.client.delete(lease.key)
-    record = journal.batch(batch)
+    record = journal.batches.get(batch)
     assert record is not None
     assert record.dead_at
     return batch
@@ -193,7 +193,7 @@ def _running(steps: Steps) -> str:
     flush(steps.app, everything=True)
 
     def half() -> BatchRecord | None:
-        found = [one for one in steps.journal.open_batches() if not one.dead_at]
+        found = [one for one in steps.journal.batches.open() if not one.dead_at]
         return next((one for one in found if one.completed), None)
 
     batch: BatchRecord = steps.until(half, "the batch is half-way")
@@ -205,17 +205,17 @@ def kill(journal: Journal, task_id: str, name: str = SUMMARISE) -> None:
     lease, claimed = claim(journal, task_id)
     while claimed.word == "CLAIMED":
         # Its worker is gone, and so is its lease after a while.
-        journal._redis.delete(lease.key)
+        journal.store.redis.delete(lease.key)
         lease, claimed = claim(journal, task_id)
     assert claimed.word == "DEAD"
     body = message(task_id, task=name)
-    assert journal.bury(task_id, token=lease.token, message=body, state="FAILURE") == "BURIED"
+    assert journal.runs.bury(task_id, token=lease.token, message=body, state="FAILURE") == "BURIED"
 
 
 def _dead(steps: Steps) -> str:
     journal = steps.journal
     task_id = ask(journal, chat("it kills its worker"), name=SUMMARISE)
-    journal.answer(LANE, [(f"{task_id}-0", Outcome(status_code=200, body=b'{"choices": []}'))])
+    journal.answers.add(LANE, [(f"{task_id}-0", Outcome(status_code=200, body=b'{"choices": []}'))])
     kill(journal, task_id)
     steps.app.backend.store_result(task_id, WorkersKilled(SUMMARISE, task_id, 3), "FAILURE")
     return task_id
@@ -223,7 +223,7 @@ def _dead(steps: Steps) -> str:
 
 def _revoked(steps: Steps) -> str:
     task_id = ask(steps.journal, chat("nobody wants to know"))
-    steps.journal.revoke(task_id, token="nobody", mode="said")
+    steps.journal.revocations.revoke(task_id, token="nobody", mode="said")
     return task_id
 
 
@@ -233,15 +233,15 @@ def _revoked(steps: Steps) -> str:
 def write_past(steps: Steps, *, days: int = 30, minutes: int = 60 * 26) -> None:
     """Samples of each minute, with an hour in which beat was away, and the batches of some days."""
     journal = steps.journal
-    now = journal.now()
+    now = journal.clock.now()
     for back in reversed(range(days)):
         for number in range((back * 7) % 4):
             _past_batch(steps, now - back * 86_400_000, back, number)
     for back in reversed(range(1, minutes)):
         if not 500 <= back < 560:
-            journal.count("answered", by=_answers(back))
+            journal.tallies.count("answered", by=_answers(back))
             with at(journal, now - back * 60_000):
-                journal.take_sample(waiting=_waiting(back), batched=_batched(back))
+                journal.tallies.take_sample(waiting=_waiting(back), batched=_batched(back))
 
 
 def _answers(back: int) -> int:
@@ -260,24 +260,26 @@ def _past_batch(steps: Steps, moment: int, back: int, number: int) -> None:
     journal, lane = steps.journal, (LANE, EMBEDDINGS, REPORTS)[(back + number) % 3]
     ids = [ask(journal, chat(f"past {back}-{at}"), lane=lane) for at in range(3)]
     batch_id = uuid.uuid4().hex
-    journal.seal(lane, batch_id, limits=Limits(), tokens=2**53)
-    lease = journal.begin(batch_id)
+    journal.lanes.seal(lane, batch_id, limits=Limits(), tokens=2**53)
+    lease = journal.batches.begin(batch_id)
     assert lease is not None
     took = 240_000 * 2 ** ((back * 5 + number) % 9)
     known: dict[str, Any] = {"sealed_at": moment - took - 60_000, "submitted_at": moment - took}
     known |= {"finished_at": moment, "provider_id": f"batch_{batch_id}", "state": "finished"}
-    journal.advance(batch_id, lease, due=timedelta(0), **known)
-    record = journal.batch(batch_id)
+    journal.batches.advance(batch_id, lease, due=timedelta(0), **known)
+    record = journal.batches.get(batch_id)
     assert record is not None
     bill = Bill(record, table_of(settings(steps.app), "default"))
     for task_id in ids:
         receipt = bill.answered(_row(task_id, back, number))
         body = Outcome(status_code=200, body=b"{}")
-        journal.answer(lane, [(f"{task_id}-0", body)], {f"{task_id}-0": receipt})
+        journal.answers.add(lane, [(f"{task_id}-0", body)], {f"{task_id}-0": receipt})
         settle(journal, task_id)
     with at(journal, moment):
         tally = bill.tally(status="completed", asked_again=0)
-        journal.close(record, lease, tally=tally, status="completed", answered=3, **bill.fields())
+        journal.batches.close(
+            record, lease, tally=tally, status="completed", answered=3, **bill.fields()
+        )
 
 
 def _row(task_id: str, back: int, number: int) -> Row:

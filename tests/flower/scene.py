@@ -41,8 +41,8 @@ class Scene:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        self._now = self.journal.now()
-        self._pipe = self.journal._redis.pipeline(transaction=False)
+        self._now = self.journal.clock.now()
+        self._pipe = self.journal.store.redis.pipeline(transaction=False)
         self._count = 0
 
     def closed(self, count: int, *, over: int = 7 * DAY) -> list[str]:
@@ -84,7 +84,7 @@ class Scene:
         if status == "failed":
             fields["note"] = "token_limit_exceeded: too many tokens are queued"
         batch_id = self._write(fields)
-        self._pipe.zadd(self.journal.key("closed"), {batch_id: finished + 8_000})
+        self._pipe.zadd(self.journal.store.key("closed"), {batch_id: finished + 8_000})
         return batch_id
 
     def opened(self, lane: Lane, lines: int, *, age: int, **fields: Any) -> str:
@@ -93,7 +93,7 @@ class Scene:
         if fields.get("state") not in {None, "sealed", "uploaded"}:
             known |= self._sent(self._now - age + 20_000)
         batch_id = self._write(known | fields)
-        self._pipe.zadd(self.journal.key("batches"), {batch_id: self._now + DAY})
+        self._pipe.zadd(self.journal.store.key("batches"), {batch_id: self._now + DAY})
         self._send()
         return batch_id
 
@@ -115,7 +115,7 @@ class Scene:
     def _write(self, fields: dict[str, Any]) -> str:
         self._count += 1
         batch_id = f"{self._random.getrandbits(64):016x}"
-        key = self.journal._batch(batch_id)[0]
+        key = self.journal.store.batch_keys(batch_id)[0]
         self._pipe.hset(key, mapping=fields)
         self._pipe.pexpire(key, 7 * DAY)
         if self._count % 500 == 0:
@@ -128,27 +128,27 @@ class Scene:
     def waiting(self, lane: Lane, count: int, *, oldest: int) -> None:
         """Prompts that wait in a lane, the first since ``oldest``."""
         asked = capture_many(self.journal, count, lane=lane)
-        key = self.journal._lane(lane)[0]
+        key = self.journal.store.lane_keys(lane)[0]
         first = {asked[0].custom_ids[0]: self._now - oldest}
-        self.journal._redis.zadd(key, first)
+        self.journal.store.redis.zadd(key, first)
 
     def sums(self) -> None:
         """Sums of each lane, as if the closed batches had been added up."""
         for lane in LANES:
             cost = PRICES[lane] * 61_000
             sums = {"batches": 60, "prompts": 61_000, "cost": cost, "live_cost": 2 * cost}
-            self._pipe.hset(self.journal.key("tally", lane.name), mapping=sums)
-            self._pipe.zadd(self.journal.key("tallied"), {lane.name: self._now})
-            today = self.journal._day(_today(self._now))
+            self._pipe.hset(self.journal.store.key("tally", lane.name), mapping=sums)
+            self._pipe.zadd(self.journal.store.key("tallied"), {lane.name: self._now})
+            today = self.journal.tallies._day(_today(self._now))
             for name, value in sums.items():
                 self._pipe.hincrby(today, name, value // 30)
         counters = {"captured": 254_180, "answered": 244_000}
-        self._pipe.hset(self.journal.key("counters"), mapping=counters)
+        self._pipe.hset(self.journal.store.key("counters"), mapping=counters)
         self._send()
 
     def dead(self, task_id: str) -> None:
         """A task that killed its workers three times."""
-        self._pipe.zadd(self.journal.key("dead"), {task_id: self._now - 40 * MINUTE})
+        self._pipe.zadd(self.journal.store.key("dead"), {task_id: self._now - 40 * MINUTE})
         self._send()
 
 
@@ -161,11 +161,11 @@ def _today(now: int) -> Any:
 def busy(journal: Journal) -> Scene:
     """Something of everything."""
     scene = Scene(journal)
-    journal.note_beat()
+    journal.beat.note()
     scene.waiting(TICKETS, 148, oldest=9 * MINUTE)
     scene.waiting(NIGHTLY, 60, oldest=3 * HOUR)
     scene.waiting(REPORTS, 12, oldest=2 * MINUTE)
-    journal.hold(NIGHTLY)
+    journal.lanes.hold(NIGHTLY)
     scene.opened(TICKETS, 3200, age=50 * MINUTE, **_running(1900, 12))
     scene.opened(REPORTS, 410, age=20 * MINUTE, **_running(35, 0))
     scene.opened(VECTORS, 9000, age=3 * MINUTE, state="submitted", status="validating")

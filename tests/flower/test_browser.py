@@ -72,7 +72,7 @@ def button(of: str, verb: str) -> str:
 
 def test_what_happens_is_seen_without_a_reload(browser: Browser, journal: Journal) -> None:
     browser.run("window.stayed = true")
-    before = journal.lanes()
+    before = journal.lanes.all()
     waiting = next(record.prompts for record in before if record.lane == REPORTS)
     capture_many(journal, 3, lane=REPORTS)
     cell = f'{row(REPORTS.name)} [data-label="Waiting"]'
@@ -221,18 +221,18 @@ def test_flower_that_is_gone_is_said_and_its_return_is_seen(browser: Browser) ->
 def test_a_lane_is_held_and_released(browser: Browser, journal: Journal) -> None:
     browser.click(button(REPORTS.name, "hold"))
     browser.toast("is held: nothing leaves it")
-    assert REPORTS in journal.held()
+    assert REPORTS in journal.lanes.held()
     browser.until(lambda: browser.all(button(REPORTS.name, "release")), "it can be released")
     assert "held" in browser.text(f'{row(REPORTS.name)} [data-label="Next flush"]')
     browser.click(button(REPORTS.name, "release"))
     browser.toast(f"{REPORTS.name} is released")
-    assert REPORTS not in journal.held()
+    assert REPORTS not in journal.lanes.held()
 
 
 def test_a_lane_is_flushed(browser: Browser, journal: Journal) -> None:
     browser.click(button(TICKETS.name, "flush"))
     browser.toast("is on its way into batches")
-    (record,) = [one for one in journal.lanes() if one.lane == TICKETS]
+    (record,) = [one for one in journal.lanes.all() if one.lane == TICKETS]
     assert record.called is not None
     cell = f'{row(TICKETS.name)} [data-label="Next flush"]'
     browser.until(lambda: "was asked for" in browser.text(cell), "the page says so")
@@ -243,23 +243,23 @@ def test_all_lanes_are_flushed_once_somebody_has_agreed(browser: Browser, journa
     assert "Lanes that are held wait" in browser.text("dialog p")
     browser.click('dialog button[value=""]')
     browser.until(lambda: not browser.all("dialog"), "it is gone")
-    assert journal.since_everything() is None
+    assert journal.lanes.since_everything() is None
     browser.click('.page-header form[action$="/act/flush"] button')
     browser.click('dialog button[value="yes"]')
     browser.toast("All that waits is on its way")
-    assert journal.since_everything() is not None
+    assert journal.lanes.since_everything() is not None
 
 
 def test_a_batch_is_cancelled(browser: Browser, journal: Journal) -> None:
-    (batch,) = [one for one in journal.open_batches() if one.lane == REPORTS]
+    (batch,) = [one for one in journal.batches.open() if one.lane == REPORTS]
     browser.click(button(batch.id, "cancel"))
     assert "billed" in browser.text("dialog p")
     browser.click('dialog button[value="yes"]')
     browser.toast(f"Batch {batch.id} is being cancelled")
-    record = journal.batch(batch.id)
+    record = journal.batches.get(batch.id)
     assert record is not None
     assert record.cancel_at > 0
-    assert {REPORTS, NIGHTLY} <= journal.held(), "what is not answered stays in its lane"
+    assert {REPORTS, NIGHTLY} <= journal.lanes.held(), "what is not answered stays in its lane"
     state = f'{row(batch.id)} [data-label="State"]'
     browser.until(lambda: "cancelling" in browser.text(state), "the page says so")
     assert not browser.all(button(batch.id, "cancel"))
@@ -268,17 +268,17 @@ def test_a_batch_is_cancelled(browser: Browser, journal: Journal) -> None:
 def test_the_dead_are_tried_again(browser: Browser, journal: Journal, scene: Scene) -> None:
     batch_id = scene.opened(TICKETS, 5, age=60_000)
     for _ in range(3):  # Three workers begin a step on it and die.
-        lease = journal.begin(batch_id)
+        lease = journal.batches.begin(batch_id)
         assert lease is not None
-        journal._redis.delete(lease.key)
-    assert journal.begin(batch_id) is None
+        journal.store.redis.delete(lease.key)
+    assert journal.batches.begin(batch_id) is None
     browser.until(lambda: browser.all("#batchq-dead-table"), "the dead are shown")
     assert "set aside" in browser.text(f"#batchq-dead-table {row(batch_id)}")
     browser.click(f"#batchq-dead-table {button(batch_id, 'retry')}")
     browser.click('dialog button[value="yes"]')
     browser.toast(f"{batch_id} is tried again")
     browser.until(lambda: not browser.all("#batchq-dead-table"), "nobody is dead any more")
-    record = journal.batch(batch_id)
+    record = journal.batches.get(batch_id)
     assert record is not None
     assert not record.dead_at
 

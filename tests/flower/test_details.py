@@ -145,16 +145,16 @@ def test_what_users_write_is_text(open_site: Site, journal: Journal, steps: Step
     """A prompt, an answer, the name of a task and a label are written by somebody else."""
     task_id = ask(journal, chat(SCRIPT), name=SCRIPT, lane=HOSTILE)
     batch_id = f"hostile-{task_id}"
-    journal.seal(HOSTILE, batch_id, limits=Limits(), tokens=10**9)
-    lease = journal.begin(batch_id)
+    journal.lanes.seal(HOSTILE, batch_id, limits=Limits(), tokens=10**9)
+    lease = journal.batches.begin(batch_id)
     assert lease is not None
-    journal.note_object(batch_id, {"id": SCRIPT, "status": "</code></pre>" + SCRIPT})
-    record = journal.batch(batch_id)
+    journal.batches.note_object(batch_id, {"id": SCRIPT, "status": "</code></pre>" + SCRIPT})
+    record = journal.batches.get(batch_id)
     assert record is not None
     codes = '{"<b>": [1, ["' + f"{task_id}-0" + '"]]}'
     fields = {"status": SCRIPT, "note": SCRIPT, "tasks": f'{{"{SCRIPT}": 1}}', "codes": codes}
     tally = {"batches": 1, "le:60": 1, "turnaround": 1}
-    assert journal.close(record, lease, tally=tally, **fields) == "CLOSED"
+    assert journal.batches.close(record, lease, tally=tally, **fields) == "CLOSED"
     for path in (f"/batches/task/{task_id}", f"/batches/batch/{batch_id}", "/batches/charts"):
         text = open_site.get(path).text
         assert "&lt;script&gt;document.title" in text, path
@@ -172,12 +172,12 @@ def test_an_id_may_have_a_slash_in_it(site: Site, journal: Journal, filled: Fill
 def test_what_redis_holds_may_be_rubbish(site: Site, steps: Steps) -> None:
     """Somebody else has written into our keys: a page says so, and the others go on."""
     client, journal = steps.server.client, steps.journal
-    client.hset(journal._batch("rubbish")[0], mapping={"lane": "no lane"})
-    client.hset(journal._task("rubbish"), mapping={"0:record": "{", "name": "\ud7ff"})
+    client.hset(journal.store.batch_keys("rubbish")[0], mapping={"lane": "no lane"})
+    client.hset(journal.store.task_key("rubbish"), mapping={"0:record": "{", "name": "\ud7ff"})
     assert site.get("/batches/batch/rubbish").status_code in {404, 500}
     assert "the record" in site.get("/batches/batch/rubbish").text
     assert site.get("/batches/task/rubbish").status_code == 200
-    client.delete(journal._batch("rubbish")[0], journal._task("rubbish"))
+    client.delete(journal.store.batch_keys("rubbish")[0], journal.store.task_key("rubbish"))
 
 
 # In a browser
@@ -283,15 +283,15 @@ def test_a_page_of_a_batch_follows_it(browser: Browser, site: Site, steps: Steps
     lane = Lane(account="default", endpoint="/v1/chat/completions", model="followed")
     journal = steps.journal
     ask(journal, chat("one"), chat("two"), lane=lane)
-    journal.seal(lane, "followed", limits=Limits(), tokens=10**9)
+    journal.lanes.seal(lane, "followed", limits=Limits(), tokens=10**9)
     browser.open(site, "/batches/batch/followed")
     assert browser.text("#batch-state") == "sealed"
     browser.run("window.still = true")
-    lease = journal.begin("followed")
+    lease = journal.batches.begin("followed")
     assert lease is not None
 
     hour = timedelta(hours=1)
-    journal.advance(
+    journal.batches.advance(
         "followed", lease, due=hour, state="submitted", status="in_progress", completed=1
     )
     browser.until(lambda: browser.text("#batch-state") == "in progress", "its state is shown")
@@ -307,16 +307,16 @@ def test_a_batch_is_cancelled(
     browser.open(site, f"/batches/batch/{filled.running}")
     browser.click("form.batchq-act button")
     browser.click(".batchq-dialog button[value='']")
-    record = journal.batch(filled.running)
+    record = journal.batches.get(filled.running)
     assert record is not None
     assert not record.cancel_at, "whoever goes back has cancelled nothing"
     browser.click("form.batchq-act button")
     browser.click(".batchq-dialog button[value='yes']")
     browser.toast("being cancelled")
-    record = journal.batch(filled.running)
+    record = journal.batches.get(filled.running)
     assert record is not None
     assert record.cancel_at
-    assert LANE in journal.held()
+    assert LANE in journal.lanes.held()
     browser.until(lambda: "asked for its end" in browser.text(".batchq-alert"), "the page says so")
     assert not browser.all("form.batchq-act")
 
@@ -327,14 +327,14 @@ def test_what_killed_its_workers_is_retried(
     browser.open(site, f"/batches/batch/{filled.aside}")
     browser.click("form.batchq-act button")
     browser.toast("tried again")
-    record = journal.batch(filled.aside)
+    record = journal.batches.get(filled.aside)
     assert record is not None
     assert not record.dead_at
     browser.until(lambda: browser.text("#batch-state") == "sealed", "it is back")
     browser.open(site, f"/batches/task/{filled.dead}")
     browser.click("form.batchq-act button")
     browser.toast("tried again")
-    assert journal.dead_tasks() == []
+    assert journal.tasks.dead() == []
     browser.until(lambda: "on its way" in browser.text("#task-word"), "it goes on")
     assert browser.text("#task-state") == "BATCHED"
 

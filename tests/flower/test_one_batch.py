@@ -230,7 +230,7 @@ def test_a_batch_half_way(steps: Steps, filled: Filled) -> None:
     third = read(steps, filled.running, page=99)
     assert (third.page, len(third.prompts)) == (3, 130 - 2 * PAGE)
     ids = [prompt.id for part in (page, second, third) for prompt in part.prompts]
-    assert ids == list(steps.journal.prompts_of(filled.running))
+    assert ids == list(steps.journal.lines.ids(filled.running))
     turnarounds = {page.record.lane: (60 * SECOND,)}
     expected = page.expecting(turnarounds)
     assert "Expected back" in words(expected.moments)
@@ -261,15 +261,15 @@ def test_prompts_of_which_nothing_is_known_any_more(steps: Steps, filled: Filled
     lane = Lane(account="default", endpoint="/v1/chat/completions", model="gone")
     asked = capture_many(steps.journal, 3, lane=lane)
     revoked = ask(steps.journal, chat("no"), lane=lane)
-    steps.journal.revoke(revoked, token="t", mode="said")
+    steps.journal.revocations.revoke(revoked, token="t", mode="said")
     gone, foreign, kept = asked
-    steps.server.client.delete(steps.journal._task(gone.task_id))
-    steps.server.client.delete(steps.journal._task(foreign.task_id))
-    steps.server.client.set(steps.journal._task(foreign.task_id), "somebody else's")
+    steps.server.client.delete(steps.journal.store.task_key(gone.task_id))
+    steps.server.client.delete(steps.journal.store.task_key(foreign.task_id))
+    steps.server.client.set(steps.journal.store.task_key(foreign.task_id), "somebody else's")
     ids = [one.custom_ids[0] for one in asked]
-    found = steps.journal.prompts([*ids, f"{revoked}-0"])
+    found = steps.journal.views.prompts([*ids, f"{revoked}-0"])
     assert [prompt.call is None for prompt in found] == [True, True, False, True]
     assert found[3].done == "REVOKED"
     assert [prompt.id for prompt in found] == [*ids, f"{revoked}-0"]
     assert kept.custom_ids[0] in {prompt.id for prompt in found if prompt.call}
-    steps.server.client.delete(steps.journal._task(foreign.task_id))
+    steps.server.client.delete(steps.journal.store.task_key(foreign.task_id))

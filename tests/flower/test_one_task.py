@@ -40,7 +40,7 @@ def answer(
     journal: Journal, task_id: str, body: bytes, *, number: int = 0, status: int = 200
 ) -> None:
     outcome = Outcome(status_code=status, body=body)
-    journal.answer(LANE, [(f"{task_id}-{number}", outcome)])
+    journal.answers.add(LANE, [(f"{task_id}-{number}", outcome)])
 
 
 def test_a_call_that_waits_says_for_what(app: Any) -> None:
@@ -110,7 +110,7 @@ def test_a_live_call_has_no_batch(app: Any) -> None:
         round=0,
         outcome=Outcome(status_code=200, body=b'{"live": true}'),
     )
-    journal.note_live("live", token=lease.token, entry=entry)
+    journal.runs.note_live("live", token=lease.token, entry=entry)
     page = read(app, "live")
     call = only(page)
     assert call.is_live
@@ -142,7 +142,7 @@ def test_an_embedding_stays_on_one_line(app: Any) -> None:
     task_id = ask(journal_of(app), b'{"model": "m", "input": "a"}', lane=EMBEDDINGS)
     body = json.dumps({"data": [{"embedding": [0.1] * 1536}]}).encode()
     outcome = Outcome(status_code=200, body=body)
-    journal_of(app).answer(EMBEDDINGS, [(f"{task_id}-0", outcome)])
+    journal_of(app).answers.add(EMBEDDINGS, [(f"{task_id}-0", outcome)])
     call = only(read(app, task_id))
     assert call.answer is not None
     assert len(call.answer.shown.splitlines()) < 10
@@ -186,8 +186,8 @@ def test_the_dead_have_a_name_where_there_is_no_key(
 def test_damage_is_told_and_breaks_nothing(app: Any, server: Server) -> None:
     journal = journal_of(app)
     task_id = ask(journal, chat("a"), chat("b"))
-    server.client.hset(journal._bodies(task_id), "0", "rubbish")
-    server.client.hset(journal._task(task_id), "1:record", "rubbish")
+    server.client.hset(journal.store.bodies_key(task_id), "0", "rubbish")
+    server.client.hset(journal.store.task_key(task_id), "1:record", "rubbish")
     page = read(app, task_id)
     call = only(page)
     assert call.question is not None

@@ -96,8 +96,8 @@ def test_another_site_can_do_nothing(site: Site, journal: Journal, headers: dict
     for verb, name in (("hold", REPORTS.name), ("release", NIGHTLY.name), ("flush", "")):
         answer = site.post(f"/batches/act/{verb}", name=name, headers=headers)
         assert answer.status_code == 403, answer.text
-    assert journal.held() == {NIGHTLY}
-    assert journal.since_everything() is None
+    assert journal.lanes.held() == {NIGHTLY}
+    assert journal.lanes.since_everything() is None
 
 
 def test_what_acts_is_never_a_get(site: Site) -> None:
@@ -141,7 +141,7 @@ def test_without_authentication_everything_is_shown_and_nothing_done(
     answer = open_site.post("/batches/act/hold", name=REPORTS.name)
     assert answer.status_code == 403
     assert "FLOWER_UNAUTHENTICATED_API" in answer.json()["message"]
-    assert journal.held() == {NIGHTLY}
+    assert journal.lanes.held() == {NIGHTLY}
 
 
 # Where
@@ -178,7 +178,7 @@ def test_the_address_chooses(site: Site) -> None:
 
 
 def test_what_has_not_changed_is_not_sent_again(site: Site, journal: Journal) -> None:
-    journal.note_beat()
+    journal.beat.note()
     first = site.get("/batches/live?fresh=1").json()["parts"]
     assert set(first) == {"alerts", "strip", "lanes", "dead", "filters", "batches"}
     have = ",".join(part["digest"] for part in first.values())

@@ -56,7 +56,7 @@ def test_a_task_is_batched_while_it_waits_and_never_after(stack: Stack, browser:
     sent: list[Any] = [say.delay(text) for text in ("good", "bad", "unwanted")]
     good, bad, unwanted = sent
     ids = [result.id for result in sent]
-    wait_until(lambda: journal_of(app).waiting_tasks() == 3, description="all of them wait")
+    wait_until(lambda: journal_of(app).waiting.count() == 3, description="all of them wait")
 
     shown(browser, site, dict.fromkeys(ids, "BATCHED"))
     browser.click('[data-task-state="BATCHED"]')

@@ -346,7 +346,7 @@ _RESCUE = [
     ),
     Mutant(
         "a run that died with its answers is not found",
-        "batchq/journal/returns.py",
+        "batchq/journal/resuming.py",
         "if not one.held and (died or late):",
         "if not one.held and late:",
         (f"{JOURNAL}::test_a_run_that_died_with_its_answers_is_stuck",),
@@ -354,7 +354,7 @@ _RESCUE = [
     Mutant(
         "the message of a delivery that found its task busy is not kept",
         "batchq/capture/delivery.py",
-        "        journal.keep(request.id, message=message)\n",
+        "        journal.runs.keep(request.id, message=message)\n",
         "        pass\n",
         (f"{CRASHES}::test_a_worker_is_killed_before_its_body_asked",),
     ),
@@ -473,28 +473,28 @@ CHORD_PART = "tests/test_chord_part.py"
 _MESSAGES = [
     Mutant(
         "a message that is about to be sent is sent by rescue as well",
-        "batchq/journal/returns.py",
-        "late = now + one.sent_at > milliseconds(self._config.lease)",
+        "batchq/journal/resuming.py",
+        "late = now + one.sent_at > milliseconds(self._store.config.lease)",
         "late = True",
         (f"{JOURNAL}::test_a_message_that_was_sent_is_not_sent_again_at_once",),
     ),
     Mutant(
         "a restart of Redis fails what runs",
-        "batchq/journal/__init__.py",
+        "batchq/journal/connected.py",
         "retries=20",
         "retries=0",
         (f"{LOST}::test_a_restart_of_redis_is_waited_for",),
     ),
     Mutant(
         "a message that was overtaken is waited for as any other",
-        "batchq/journal/returns.py",
+        "batchq/journal/resuming.py",
         "if overtaken_for is not None and taken - one.sent_at > _OUT_OF_ORDER:",
         "if False:",
         (f"{LOST}::test_a_message_that_was_overtaken_is_sent_again_soon",),
     ),
     Mutant(
         "messages of one moment count as overtaken",
-        "batchq/journal/returns.py",
+        "batchq/journal/resuming.py",
         "_OUT_OF_ORDER = 5_000",
         "_OUT_OF_ORDER = -1",
         (f"{LOST}::test_messages_of_one_moment_overtake_each_other",),

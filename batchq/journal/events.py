@@ -9,12 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batchq.events import Event, OtherEvent, from_json, to_json
-from batchq.journal.books import Books
 from batchq.journal.lease import Lease
 from batchq.journal.replies import count_of, milliseconds
-from batchq.prompt import Lane
+from batchq.journal.store import Store
 
-__all__ = ["Notified", "Told"]
+__all__ = ["EventLog", "Notified"]
 
 _EVENTS = 10_000
 """About how many events the stream keeps."""
@@ -34,94 +33,75 @@ class Notified:
     until: int
 
 
-class Told(Books):
+class EventLog:
     """Events, for who wants to hear of them. What is written here decides nothing."""
 
-    # The stream
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._redis = store.redis
+        self._key = store.key
 
-    def note_event(self, event: Event) -> str:
+    def note(self, event: Event) -> str:
         """Write down what has happened; returns the event's id. A full Redis takes it too."""
-        keep = max(1, milliseconds(self._config.keep_batches))
-        return self._word("event", [self.key("events")], [to_json(event), _EVENTS, keep])
+        keep = max(1, milliseconds(self._store.config.keep_batches))
+        return self._store.word("event", [self._key("events")], [to_json(event), _EVENTS, keep])
 
-    def events(self, *, after: str = "0-0", count: int = 1000) -> list[Event]:
+    def read(self, *, after: str = "0-0", count: int = 1000) -> list[Event]:
         """The events behind one of them, by its id, oldest first; without ``after`` all of them."""
-        return _read(self._redis.xrange(self.key("events"), min=f"({after}", count=count))
+        return _read(self._redis.xrange(self._key("events"), min=f"({after}", count=count))
 
-    def last_events(self, count: int) -> list[Event]:
+    def last(self, count: int) -> list[Event]:
         """The events that happened last, oldest first."""
-        return _read(reversed(self._redis.xrevrange(self.key("events"), count=count)))
+        return _read(reversed(self._redis.xrevrange(self._key("events"), count=count)))
 
-    def next_events(self, *, after: str, wait: timedelta = _BLOCK) -> list[Event]:
+    def next(self, *, after: str, wait: timedelta = _BLOCK) -> list[Event]:
         """The events behind one of them; where there are none yet, waits for the first."""
         block = min(max(milliseconds(wait), 1), milliseconds(_BLOCK))
         # Read again below: the two protocols of Redis have the reply in two shapes.
-        self._redis.xread({self.key("events"): after}, count=1, block=block)
-        return self.events(after=after)
+        self._redis.xread({self._key("events"): after}, count=1, block=block)
+        return self.read(after=after)
 
     def follow(self, *, after: str | None = None) -> Iterator[Event]:
         """Events as they happen, for ever, from behind ``after`` on; None is from now on."""
-        last = self.last_event_id() if after is None else after
+        last = self.last_id() if after is None else after
         while True:
-            for event in self.next_events(after=last):
+            for event in self.next(after=last):
                 last = event.id
                 yield event
 
-    def last_event_id(self) -> str:
+    def last_id(self) -> str:
         """The id behind which everything is that happens from now on."""
-        found: list[tuple[bytes, Any]] = self._redis.xrevrange(self.key("events"), count=1)
-        return found[0][0].decode() if found else f"{self.now() - 1}-0"
-
-    # What is told once only
+        found: list[tuple[bytes, Any]] = self._redis.xrevrange(self._key("events"), count=1)
+        return found[0][0].decode() if found else f"{self._store.now() - 1}-0"
 
     def first_told(self, what: str, *, for_: timedelta) -> bool:
         """True for the first who is about to tell this; the others may again after that time."""
         life = max(1, milliseconds(for_))
-        return bool(self._redis.set(self.key("told", what), 1, nx=True, px=life))
-
-    def at_head(self, lane: Lane) -> timedelta:
-        """How long the first prompt of a lane has been seen there by those who look now and then.
-
-        It counts anew after a time without a look.
-        """
-        first = self._range(self._lane(lane)[0], 0, 0)
-        if not first:
-            return timedelta(0)
-        key, now = self.key("head", lane.name), self.now()
-        seen, since = self._redis.hmget(key, "first", "since")
-        if seen != first[0] or not count_of(since):
-            since = now
-            self._redis.hset(key, mapping={"first": first[0], "since": now})
-        self._redis.pexpire(
-            key, milliseconds(2 * self._config.poll_longest + 20 * self._config.tick)
-        )
-        return timedelta(milliseconds=max(0, now - count_of(since)))
-
-    # Who has been told how far
+        return bool(self._redis.set(self._key("told", what), 1, nx=True, px=life))
 
     @contextmanager
     def notify_lease(self, receiver: str) -> Generator[Lease | None]:
         """Hold the only right to send a receiver notices, or get None where another has it."""
-        with self._only(self.key("lease", "notify", receiver)) as lease:
+        with self._store.only(self._key("lease", "notify", receiver)) as lease:
             yield lease
 
     def notified(self, receiver: str) -> Notified:
         """How far a receiver has been told; a new one, up to now."""
-        key = self.key("notified", receiver)
+        key = self._key("notified", receiver)
         told, failures, until = self._redis.hmget(key, "id", "failures", "until")
         if told is None:
-            told = self.last_event_id().encode()
+            told = self.last_id().encode()
             self._redis.hsetnx(key, "id", told)
-        self._redis.pexpire(key, self._keep_journal)
+        self._redis.pexpire(key, self._store.keep_journal)
         known = told.decode(errors="replace")
         return Notified(id=known, failures=count_of(failures), until=count_of(until))
 
     def note_notified(self, receiver: str, *, id: str, failures: int, pause: timedelta) -> None:  # noqa: A002 the field is called so
         """Write down how far a receiver was told, and how long it is left alone now."""
-        until = self.now() + milliseconds(pause)
-        key = self.key("notified", receiver)
+        until = self._store.now() + milliseconds(pause)
+        key = self._key("notified", receiver)
         self._redis.hset(key, mapping={"id": id, "failures": failures, "until": until})
-        self._redis.pexpire(key, self._keep_journal)
+        self._redis.pexpire(key, self._store.keep_journal)
 
 
 def _read(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Event]:

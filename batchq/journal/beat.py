@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from batchq.journal.books import Books
 from batchq.journal.replies import (
     milliseconds,
 )
+from batchq.journal.store import Store
 
-__all__ = ["Ticks"]
+__all__ = ["Beat"]
 
 
-class Ticks(Books):
+class Beat:
     """When beat was last seen, and which worker stands in for it."""
 
-    def note_beat(self) -> None:
-        """Beat has sent a tick just now."""
-        self._redis.set(self.key("beat"), self.now(), px=self._keep_journal)
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._redis = store.redis
+        self._key = store.key
 
-    def since_beat(self) -> timedelta | None:
+    def note(self) -> None:
+        """Beat has sent a tick just now."""
+        self._redis.set(self._key("beat"), self._store.now(), px=self._store.keep_journal)
+
+    def since(self) -> timedelta | None:
         """How long ago beat sent its last tick, if ever."""
-        seen = self._number(self.key("beat"))
-        return None if seen is None else timedelta(milliseconds=max(0, self.now() - seen))
+        seen = self._store.number(self._key("beat"))
+        return None if seen is None else timedelta(milliseconds=max(0, self._store.now() - seen))
 
     def stand_in(self, name: str, duration: timedelta) -> bool:
         """True where ``name`` stands in for beat from now on, or goes on doing so."""
-        key, life = self.key("stand-in"), milliseconds(duration)
+        key, life = self._key("stand-in"), milliseconds(duration)
         if self._redis.set(key, name, nx=True, px=life):
             return True
         if self._redis.get(key) != name.encode():
@@ -35,9 +40,9 @@ class Ticks(Books):
         return True
 
     def stand_down(self, name: str) -> None:
-        self._word("release", [self.key("stand-in")], [name])
+        self._store.word("release", [self._key("stand-in")], [name])
 
     def stands_in(self) -> str | None:
         """Who stands in for beat now."""
-        name: bytes | None = self._redis.get(self.key("stand-in"))
+        name: bytes | None = self._redis.get(self._key("stand-in"))
         return None if name is None else name.decode(errors="replace")

@@ -12,7 +12,6 @@ from typing import Any
 
 import redis
 
-from batchq.journal.books import Books
 from batchq.journal.lease import Lease
 from batchq.journal.records import (
     Epoch,
@@ -26,9 +25,10 @@ from batchq.journal.replies import (
     replies_of,
 )
 from batchq.journal.scripts import Call
+from batchq.journal.store import Store
 from batchq.prompt import Lane, Outcome
 
-__all__ = ["KNOWN_EPOCHS", "Lost"]
+__all__ = ["KNOWN_EPOCHS", "Adoption"]
 
 KNOWN_EPOCHS: dict[tuple[str, str], str] = {}
 """The journals that this process knows. What is forked from it knows them too."""
@@ -45,16 +45,21 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-class Lost(Books):
+class Adoption:
     """The epoch, and the answers that were paid for before it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._redis = store.redis
+        self._key = store.key
 
     def epoch(self) -> Epoch:
         """Which journal this is; one that has forgotten its name has lost all it knew."""
-        where = (self._config.redis_url, self._config.key_prefix)
+        where = (self._store.config.redis_url, self._store.config.key_prefix)
         before = KNOWN_EPOCHS.get(where, "")
-        fields: dict[bytes, bytes] = self._redis.hgetall(self.key("epoch"))
+        fields: dict[bytes, bytes] = self._redis.hgetall(self._key("epoch"))
         if b"id" not in fields or before not in ("", fields[b"id"].decode()):
-            flat = self._run("epoch", [self.key("epoch")], [secrets.token_hex(8), before])
+            flat = self._store.run("epoch", [self._key("epoch")], [secrets.token_hex(8), before])
             fields = dict(zip(flat[::2], flat[1::2], strict=True))
         now = fields[b"id"].decode()
         with _known:
@@ -76,21 +81,21 @@ class Lost(Books):
             return ""
 
     def search(self, account: str) -> Search:
-        of, looks, at = self._redis.hmget(self.key("searched", account), "of", "looks", "at")
+        of, looks, at = self._redis.hmget(self._key("searched", account), "of", "looks", "at")
         return Search(of=(of or b"").decode(), looks=count_of(looks), at=count_of(at))
 
     def note_search(self, account: str, search: Search) -> None:
-        key = self.key("searched", account)
+        key = self._key("searched", account)
         fields = {"of": search.of, "looks": search.looks, "at": search.at}
         pipe = self._redis.pipeline()
         pipe.hset(key, mapping=fields)
-        pipe.pexpire(key, self._keep_journal)
+        pipe.pexpire(key, self._store.keep_journal)
         pipe.execute()
 
     @contextmanager
     def search_lease(self, account: str) -> Generator[Lease | None]:
         """Hold the only right to look through an account, or get None where another has it."""
-        with self._only(self.key("lease", "search", account)) as lease:
+        with self._store.only(self._key("lease", "search", account)) as lease:
             yield lease
 
     def note_lines(self, batch_id: str, lane: Lane, lines: Iterable[tuple[str, str]]) -> None:
@@ -100,25 +105,37 @@ class Lost(Books):
             for custom_id, fingerprint in some:
                 key = self._found(lane, fingerprint)
                 pipe.sadd(key, f"{batch_id}|{custom_id}")
-                pipe.pexpire(key, self._keep_journal)
+                pipe.pexpire(key, self._store.keep_journal)
             pipe.execute()
 
     def _found(self, lane: Lane, fingerprint: str) -> str:
         digest = hashlib.sha256(f"{lane.name}\n{fingerprint}".encode()).hexdigest()
-        return self.key("found", digest[:32])
+        return self._key("found", digest[:32])
 
     def adopt(self, batch_id: str, lane: Lane, **fields: Any) -> bool:
         """Write down a batch of ours that the journal has lost. False where it knows it."""
-        keys = [self._batch(batch_id)[0], self.key("batches"), self.key("adopted")]
+        keys = [
+            self._store.batch_keys(batch_id)[0],
+            self._key("batches"),
+            self._key("adopted"),
+        ]
         if provider_id := fields.get("provider_id"):
-            keys.append(self._theirs(provider_id))
+            keys.append(self._store.provider_key(provider_id))
         flat = [part for pair in fields.items() for part in pair]
-        args = [batch_id, self._keep_journal, "lane", lane.name, "adopted", self.now(), *flat]
-        return self._word("adopt", keys, args) == "ADOPTED"
+        args = [
+            batch_id,
+            self._store.keep_journal,
+            "lane",
+            lane.name,
+            "adopted",
+            self._store.now(),
+            *flat,
+        ]
+        return self._store.word("adopt", keys, args) == "ADOPTED"
 
     def has_adopted(self) -> bool:
         """True where there may be lines of adopted batches that nobody has asked for yet."""
-        return bool(self._redis.exists(self.key("adopted")))
+        return bool(self._redis.exists(self._key("adopted")))
 
     def reuse(self, prompts: Sequence[tuple[str, Lane, str]]) -> list[str]:
         """Let prompts in their lanes (custom id, lane, fingerprint) take the places of lines of
@@ -138,18 +155,27 @@ class Lost(Books):
         task_id, number = parts_of(custom_id)
         for member in lines:
             batch_id, _, line_id = member.decode().partition("|")
-            batch, prompts = self._batch(batch_id)
-            keys = [self._task(task_id)]
-            keys += [self.key(name) for name in ("waiting", "resuming", "counters")]
-            keys += [*self._lane(lane), self.key("lanes"), self._found(lane, fingerprint), batch]
-            keys += [self.key("spared", batch_id), self.key("takers", batch_id), prompts]
+            batch, prompts = self._store.batch_keys(batch_id)
+            keys = [self._store.task_key(task_id)]
+            keys += [self._key(name) for name in ("waiting", "resuming", "counters")]
+            keys += [
+                *self._store.lane_keys(lane),
+                self._key("lanes"),
+                self._found(lane, fingerprint),
+                batch,
+            ]
+            keys += [
+                self._key("spared", batch_id),
+                self._key("takers", batch_id),
+                prompts,
+            ]
             args = [task_id, number, custom_id, lane.name, member, batch_id, line_id]
-            word = self._word("reuse", keys, [*args, self._keep_journal])
+            word = self._store.word("reuse", keys, [*args, self._store.keep_journal])
             if word != "GONE":
                 return [task_id] if word == "READY" else []
         return []
 
-    def _reuse_before(self, lane: Lane, custom_ids: Sequence[str]) -> None:
+    def reuse_before(self, lane: Lane, custom_ids: Sequence[str]) -> None:
         """Let prompts that are about to be sealed take the places of equal lines first.
 
         Rescue sends the tasks on that have all of their answers by it.
@@ -158,7 +184,7 @@ class Lost(Books):
             return
         pipe = self._redis.pipeline(transaction=False)
         for task_id, number in map(parts_of, custom_ids):
-            pipe.hget(self._task(task_id), f"{number}:record")
+            pipe.hget(self._store.task_key(task_id), f"{number}:record")
         asked = [
             (custom_id, lane, fingerprint_in(record))
             for custom_id, record in zip(custom_ids, replies_of(pipe), strict=True)
@@ -170,17 +196,17 @@ class Lost(Books):
         """Keep answers of an adopted batch for prompts to come; where a prompt has taken a line's
         place already, its custom id is returned for that line, and nothing is kept.
         """
-        keys = [self.key("spared", batch_id), self.key("takers", batch_id)]
-        kept = ((one, self._codec.seal(outcome.to_bytes())) for one, outcome in outcomes)
-        calls: list[Call] = [(keys, [*one, self._keep_journal]) for one in kept]
-        words = self._words("spare", calls)
+        keys = [self._key("spared", batch_id), self._key("takers", batch_id)]
+        kept = ((one, self._store.codec.seal(outcome.to_bytes())) for one, outcome in outcomes)
+        calls: list[Call] = [(keys, [*one, self._store.keep_journal]) for one in kept]
+        words = self._store.words("spare", calls)
         return [None if word == "SPARED" else word for word in words]
 
     def takers(self, batch_id: str) -> dict[str, str]:
         """The prompts that took the places of an adopted batch's lines, by the line's custom id."""
-        fields: dict[bytes, bytes] = self._redis.hgetall(self.key("takers", batch_id))
+        fields: dict[bytes, bytes] = self._redis.hgetall(self._key("takers", batch_id))
         return {line_id.decode(): custom_id.decode() for line_id, custom_id in fields.items()}
 
     def shut(self, batch_id: str) -> None:
         """Let no more prompts wait for an adopted batch: what it has is read."""
-        self._redis.hset(self._batch(batch_id)[0], "shut", 1)
+        self._redis.hset(self._store.batch_keys(batch_id)[0], "shut", 1)

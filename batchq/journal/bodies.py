@@ -20,13 +20,13 @@ from urllib.parse import quote, unquote
 import redis
 
 from batchq.errors import BatchqError, BodyLost, ConfigurationError, JournalUnreadable, StorageAway
-from batchq.journal.books import Books
 from batchq.journal.replies import chunks, milliseconds, to_dict
 from batchq.journal.scripts import Call
 from batchq.journal.storage import PART, Storage, storage_of
+from batchq.journal.store import Store
 from batchq.prompt import Prompt, split_id
 
-__all__ = ["Outside"]
+__all__ = ["Bodies"]
 
 logger = logging.getLogger("batchq.journal")
 
@@ -90,25 +90,19 @@ class _Named:
         return cls(name, *whose, int(parts[1])) if whose and parts[1].isdecimal() else None
 
 
-class Outside(Books):
+class Bodies:
     """Bodies, wherever they are kept."""
 
-    @cached_property
-    def _storage(self) -> Storage | None:
-        # At its first use, as the keys are.
-        return storage_of(self._config)
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._redis = store.redis
+        self._key = store.key
 
-    def _used_storage(self) -> Storage:
-        if self._storage is None:
-            why = "it is not set in this process, and bodies were kept there"
-            raise StorageAway("that is not named", why)
-        return self._storage
-
-    def _body(self, value: bytes, what: str) -> bytes:
+    def read(self, value: bytes, what: str) -> bytes:
         """A body, from what stands in its place. Raises JournalUnreadable, StorageAway where it
         cannot be reached now, BodyLost where it never will be, KeyMissing.
         """
-        return self._read(value if value[:1] != _MARK else self._fetched(value, what), what)
+        return self._store.read(value if value[:1] != _MARK else self._fetched(value, what), what)
 
     def _fetched(self, value: bytes, what: str) -> bytes:
         try:
@@ -117,7 +111,7 @@ class Outside(Books):
             raise JournalUnreadable(what) from None
         storage = self._used_storage()
         data = storage.read(kept.name)
-        where = f"{self._config.shown_large_bodies}/{kept.name}"
+        where = f"{self._store.config.shown_large_bodies}/{kept.name}"
         if data is None:
             # Of a storage that is not mounted, or is another machine's own, each file is missing.
             self._shared_folder(storage)
@@ -126,10 +120,19 @@ class Outside(Books):
             raise BodyLost(what, where, "it is not what was written there")
         return data
 
-    # To keep them
+    def _used_storage(self) -> Storage:
+        if self._storage is None:
+            why = "it is not set in this process, and bodies were kept there"
+            raise StorageAway("that is not named", why)
+        return self._storage
+
+    @cached_property
+    def _storage(self) -> Storage | None:
+        # At its first use, as the keys are.
+        return storage_of(self._store.config)
 
     @contextmanager
-    def _kept_outside(self, task_id: str, prompts: Sequence[Prompt]) -> Generator[dict[int, bytes]]:
+    def kept_outside(self, task_id: str, prompts: Sequence[Prompt]) -> Generator[dict[int, bytes]]:
         """What the journal is to have in the place of large bodies, by number. What it does not
         name at the end is deleted.
         """
@@ -147,13 +150,16 @@ class Outside(Books):
 
     def _put(self, prompt: Prompt) -> _Kept | None:
         """Keep a body in the storage; None where it is to be kept in Redis."""
-        if self._config.large_bodies is None or len(prompt.body) < self._config.large_body_bytes:
+        if (
+            self._store.config.large_bodies is None
+            or len(prompt.body) < self._store.config.large_body_bytes
+        ):
             return None
         storage = self._used_storage()
-        name = _Named.new(self._folder, prompt, self.now())
+        name = _Named.new(self._folder, prompt, self._store.now())
         if name is None:
             return None
-        data = self._write(prompt.body)
+        data = self._store.write(prompt.body)
         storage.write(name, data)
         return _Kept.of(name, data)
 
@@ -167,8 +173,8 @@ class Outside(Books):
         The first who uses it leaves a mark there, whose name is in the journal: who does not find
         it has another storage. Raises StorageAway.
         """
-        key = self.key("epoch")
-        known = to_dict(self._run("epoch", [key], [secrets.token_hex(8), ""]))
+        key = self._key("epoch")
+        known = to_dict(self._store.run("epoch", [key], [secrets.token_hex(8), ""]))
         folder, mark = known["id"].decode(), known.get("storage")
         if mark is None:
             fresh = f"shared-{secrets.token_hex(8)}"
@@ -176,29 +182,27 @@ class Outside(Books):
             self._redis.hsetnx(key, "storage", fresh)
             mark = self._redis.hget(key, "storage") or b""
         if not storage.has(f"{folder}/{mark.decode()}"):
-            where = self._config.shown_large_bodies
+            where = self._store.config.shown_large_bodies
             raise StorageAway(where, "it is not the one where other workers keep bodies")
         return folder
 
-    # To let go of them
-
-    def _outside_of(self, task_id: str, numbers: Iterable[int] | None = None) -> list[_Kept]:
+    def outside(self, task_id: str, numbers: Iterable[int] | None = None) -> list[_Kept]:
         """The files with bodies of a task, or of some of its calls."""
-        if self._config.large_bodies is None:
+        if self._store.config.large_bodies is None:
             return []
-        found = _kept_in(self._run("outside", [self._bodies(task_id)], [_MARK]))
+        found = _kept_in(self._store.run("outside", [self._store.bodies_key(task_id)], [_MARK]))
         wanted = found if numbers is None else found.keys() & set(numbers)
         return [found[number] for number in wanted]
 
     def _delete_unnamed(self, task_id: str, kept: Mapping[int, _Kept]) -> None:
         if kept:
             try:
-                named = self._outside_of(task_id)
+                named = self.outside(task_id)
             except redis.RedisError:
                 return  # In a day.
-            self._delete(one for one in kept.values() if one not in named)
+            self.delete(one for one in kept.values() if one not in named)
 
-    def _delete(self, kept: Iterable[_Kept]) -> None:
+    def delete(self, kept: Iterable[_Kept]) -> None:
         """Delete files that nobody needs any more. What cannot be deleted now is in a day."""
         try:
             for one in kept:
@@ -208,19 +212,10 @@ class Outside(Books):
 
     @property
     def has_storage(self) -> bool:
-        return self._config.large_bodies is not None
-
-    def sweep_storage(self) -> int:
-        """Delete the files that are older than a day and named by no task; returns how many."""
-        storage = self._storage
-        if storage is None:
-            return 0
-        known = to_dict(self._run("epoch", [self.key("epoch")], [secrets.token_hex(8), ""]))
-        former = [name.removeprefix("was:") for name in known if name.startswith("was:")]
-        return sum(self._sweep(storage, one) for one in (known["id"].decode(), *former))
+        return self._store.config.large_bodies is not None
 
     def _sweep(self, storage: Storage, folder: str) -> int:
-        until, deleted = self.now() - milliseconds(_NOBODY_S), 0
+        until, deleted = self._store.now() - milliseconds(_NOBODY_S), 0
         for names in chunks(storage.names(folder)):
             read = [one for one in map(_Named.read, names) if one is not None]
             for name in self._unnamed([one for one in read if one.written_at < until]):
@@ -228,16 +223,25 @@ class Outside(Books):
                 deleted += 1
         return deleted
 
+    def sweep(self) -> int:
+        """Delete the files that are older than a day and named by no task; returns how many."""
+        storage = self._storage
+        if storage is None:
+            return 0
+        known = to_dict(self._store.run("epoch", [self._key("epoch")], [secrets.token_hex(8), ""]))
+        former = [name.removeprefix("was:") for name in known if name.startswith("was:")]
+        return sum(self._sweep(storage, one) for one in (known["id"].decode(), *former))
+
     def _unnamed(self, files: Sequence[_Named]) -> Iterator[str]:
-        calls: list[Call] = [([self._bodies(one.task_id)], [_MARK]) for one in files]
-        for one, reply in zip(files, self._scripts.run_all("outside", calls), strict=True):
+        calls: list[Call] = [([self._store.bodies_key(one.task_id)], [_MARK]) for one in files]
+        for one, reply in zip(files, self._store.scripts.run_all("outside", calls), strict=True):
             kept = _kept_in(reply).get(one.number)
             if kept is None or kept.name != one.name:
                 yield one.name
 
-    def try_storage(self) -> None:
+    def try_out(self) -> None:
         """Write, read and delete a file, as a body is. Raises StorageAway or ConfigurationError."""
-        if self._config.large_bodies is not None:
+        if self._store.config.large_bodies is not None:
             storage = self._used_storage()
             name = f"{self._shared_folder(storage)}/tried-{secrets.token_hex(8)}"
             storage.write(name, b"tried\n")

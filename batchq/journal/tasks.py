@@ -1,0 +1,132 @@
+"""Tasks, from outside of their runs: their messages, the dead, those that cannot be sent on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from batchq.journal.bodies import Bodies
+from batchq.journal.replies import (
+    milliseconds,
+    prompts_out,
+)
+from batchq.journal.store import Store
+from batchq.prompt import Lane
+from batchq.prompt import custom_id as id_of
+
+__all__ = ["Tasks"]
+
+
+class Tasks:
+    """Tasks, from outside of their runs."""
+
+    def __init__(self, store: Store, bodies: Bodies) -> None:
+        self._store = store
+        self._redis = store.redis
+        self._key = store.key
+        self._bodies = bodies
+
+    def body_of(self, task_id: str, number: int) -> bytes | None:
+        """What a call of this task asks; None where that is not kept any more."""
+        found: bytes | None = self._redis.hget(self._store.bodies_key(task_id), str(number))
+        return self._bodies.read(found, f"call {number} of task {task_id}") if found else None
+
+    def messages(self, task_ids: Sequence[str]) -> list[bytes | None]:
+        """The messages that resume these tasks; None where there is nothing to resume.
+
+        Raises JournalUnreadable where the message of one of them is; see `readable`.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for task_id in task_ids:
+            pipe.hmget(self._store.task_key(task_id), "next", "message")
+        return [
+            self._store.read(newer or kept, f"the message of task {task_id}")
+            if newer or kept
+            else None
+            for task_id, (newer, kept) in zip(task_ids, pipe.execute(), strict=True)
+        ]
+
+    def dead(self) -> list[tuple[str, int]]:
+        """The tasks that killed their workers, newest first, each with when it failed by that."""
+        found: list[tuple[bytes, float]] = self._redis.zrevrange(
+            self._key("dead"), 0, -1, withscores=True
+        )
+        return [(member.decode(errors="replace"), int(score)) for member, score in found]
+
+    def revive(self, name: str, *, ask_again: bool = False) -> Literal["task", "batch"] | None:
+        """Let a dead task, or a batch that is set aside, be tried again; returns which it was.
+
+        With ``ask_again``, what the batch's files do not say counts as not answered.
+        """
+        kinds: list[tuple[Literal["task", "batch"], str, str]] = [
+            ("task", self._store.task_key(name), self._key("dead")),
+            ("batch", self._store.batch_keys(name)[0], self._key("batches")),
+        ]
+        for kind, key, index in kinds:
+            keys = [key, index, self._key("resuming")]
+            args = [name, kind, self._store.keep_journal, int(ask_again)]
+            if self._store.word("revive", keys, args) == "REVIVED":
+                return kind
+        return None
+
+    def drop(self, task_id: str) -> None:
+        """Forget a task that Celery knows to be final: nobody waits for its answers.
+
+        What stays for a while is the mark that refuses a second delivery.
+        """
+        fields: dict[bytes, bytes] = self._redis.hgetall(self._store.task_key(task_id))
+        keys = [self._store.task_key(task_id), self._store.bodies_key(task_id)]
+        keys += [self._key("waiting"), self._key("resuming")]
+        args: list[Any] = [task_id, max(1, milliseconds(self._store.config.keep_done))]
+        for number, lane in prompts_out(fields):
+            keys += self._store.lane_keys(lane)
+            args += [number, id_of(task_id, number)]
+        outside = self._bodies.outside(task_id)
+        self._store.word("drop", keys, args)
+        self._bodies.delete(outside)
+
+    def open_prompts(self, task_id: str) -> list[tuple[Lane, str]]:
+        """The prompts of a task that have no outcome, by custom id, each with its lane."""
+        fields: dict[bytes, bytes] = self._redis.hgetall(self._store.task_key(task_id))
+        found: list[tuple[Lane, str]] = []
+        for name, place in fields.items():
+            number, _, what = name.decode(errors="replace").partition(":")
+            if what == "place" and place != b"answered":
+                record = json.loads(fields[f"{number}:record".encode()])
+                found.append((Lane.from_name(record["lane"]), id_of(task_id, int(number))))
+        return found
+
+    def known(self, task_ids: Sequence[str]) -> list[str]:
+        """Those of which the journal knows anything."""
+        pipe = self._redis.pipeline(transaction=False)
+        for task_id in task_ids:
+            pipe.exists(self._store.task_key(task_id))
+        found: list[int] = pipe.execute()
+        return [task_id for task_id, here in zip(task_ids, found, strict=True) if here]
+
+    def count_failure(self, task_id: str, why: str) -> int:
+        """One more failure to send a task on; returns how many there were in a row by now."""
+        key = self._key("unsent", task_id)
+        pipe = self._redis.pipeline()
+        pipe.hincrby(key, "times", 1)
+        pipe.hset(key, "why", why)
+        pipe.pexpire(key, self._store.keep_journal)
+        times: int = pipe.execute()[0]
+        return times
+
+    def forget_failures(self, *task_ids: str) -> None:
+        if task_ids:
+            self._redis.delete(*(self._key("unsent", task_id) for task_id in task_ids))
+
+    def why_unsent(self, task_id: str) -> str:
+        """With what a task could not be sent on when that was last tried; empty where it could."""
+        found: bytes | None = self._redis.hget(self._key("unsent", task_id), "why")
+        return "" if found is None else found.decode(errors="replace")
+
+    def shelve(self, task_id: str) -> None:
+        """Send a task on no more until somebody revives it: it is dead, with its answers."""
+        pipe = self._redis.pipeline()
+        pipe.zrem(self._key("resuming"), task_id)
+        pipe.zadd(self._key("dead"), {task_id: self._store.now()})
+        pipe.execute()
