@@ -29,7 +29,8 @@ from batchq.errors import (
 )
 from batchq.installation import install
 from batchq.overview import Dead, Status, dead, status
-from batchq.settings.account import Account, Limits
+from batchq.settings.account import Account
+from batchq.settings.limits import Limits
 from batchq.task import BatchedTask, batched_llm_task
 
 __all__ = [

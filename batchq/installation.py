@@ -13,7 +13,7 @@ from celery import signals
 
 from batchq import flower, notify
 from batchq.celery_side.stand_in import StandIn
-from batchq.common.seams import add_queue, unrouted
+from batchq.common.seams.queues import add_queue, unrouted
 from batchq.errors import ConfigurationError, StorageAway
 from batchq.journal import journal_of
 from batchq.journal.codec import codec_of

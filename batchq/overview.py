@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from batchq.decide.lifecycle import longest_wait
+from batchq.decide.poll import longest_wait
 from batchq.errors import ConfigurationError, JournalUnreadable
 from batchq.journal import (
     KILLS,

@@ -37,7 +37,7 @@ from batchq.capture.threads import carry_runs
 from batchq.celery_side.placement import MARK, claimable, is_body_of, wrap_task
 from batchq.celery_side.sdk_errors import keep_sdk_errors
 from batchq.celery_side.started import say_started
-from batchq.common.seams import task_stack
+from batchq.common.seams.tasks import task_stack
 
 __all__ = ["BatchedTask", "batched_llm_task"]
 

@@ -234,7 +234,7 @@ def replay(times: int = 2000) -> None:
     from batchq.capture.http import install_hook
     from batchq.capture.http.asking import ask
     from batchq.capture.http.calls import sight
-    from batchq.capture.http.over_httpx import replayed_response
+    from batchq.capture.http.httpx_answers import replayed_response
     from batchq.capture.http.replays import replay_of
     from batchq.capture.run import running
     from benchmarks.app import client

@@ -17,7 +17,7 @@ from celery import Celery
 
 import batchq as package
 import batchq_cli
-from batchq.commands.terminal import table
+from batchq.commands.cells import table
 from batchq.flow.flush import flush
 from batchq.journal import BatchRecord, Journal
 from batchq.prompt import Lane

@@ -21,7 +21,8 @@ from batchq.journal.facts import Facts
 from batchq.observe.health import Finding
 from batchq.overview import Status
 from batchq.prompt import Lane
-from batchq.settings.config import Settings, settings, sources
+from batchq.settings.config import settings, sources
+from batchq.settings.record import Settings
 from tests.apps.base import make_app
 from tests.commands import Commands
 from tests.harness import ROOT, Emulator, Server, Stack, wait_until

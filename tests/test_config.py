@@ -28,9 +28,11 @@ from batchq.errors import (
     ProviderUnclear,
     UnknownAccount,
 )
-from batchq.settings.account import Account, Limits
+from batchq.settings.account import Account
 from batchq.settings.accounts import Accounts
-from batchq.settings.config import Settings, settings
+from batchq.settings.config import settings
+from batchq.settings.limits import Limits
+from batchq.settings.record import Settings
 from batchq.settings.sources import fingerprint
 
 CANARY = "sk-canary-4815162342"

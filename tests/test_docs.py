@@ -12,7 +12,7 @@ import pytest
 import batchq
 import batchq_pytest
 from batchq.observe.reading import METRICS
-from batchq.settings.config import Settings
+from batchq.settings.record import Settings
 from tests.harness import ROOT
 
 DOCUMENTS = sorted(

@@ -15,7 +15,7 @@ import pytest
 from celery import Celery
 from openai import OpenAI
 
-from batchq.decide.lifecycle import longest_wait
+from batchq.decide.poll import longest_wait
 from batchq.flow.fetch import fetch
 from batchq.flow.flush import flush
 from batchq.flow.poll import poll

@@ -132,7 +132,7 @@ def in_a_batch(journal: Journal, count: int) -> tuple[list[Asked], str]:
     asked = [capture(journal) for _ in range(count)]
     lane, limits = asked[0].prompts[0].lane, make_app("limits").conf
     assert limits is not None
-    from batchq.settings.account import Limits
+    from batchq.settings.limits import Limits
 
     journal.lanes.seal(lane, "b", limits=Limits(), tokens=10**9)
     return asked, "b"

@@ -13,14 +13,14 @@ import pytest
 import redis
 from celery import Celery
 
-from batchq.decide.lifecycle import NO_LIMIT
+from batchq.decide.room import NO_LIMIT
 from batchq.journal import Entry, Journal
 from batchq.journal.lease import Lease
 from batchq.journal.scripts import Call
 from batchq.journal.store import Store
 from batchq.prompt import Lane
-from batchq.settings.account import Limits
 from batchq.settings.config import settings
+from batchq.settings.limits import Limits
 from tests.harness import keys_without_end, wait_until
 from tests.journals import (
     DOCUMENTED,

@@ -29,12 +29,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from batchq.decide.lifecycle import NO_LIMIT
+from batchq.decide.room import NO_LIMIT
 from batchq.journal import KILLS, Journal
 from batchq.journal.store import Store
 from batchq.prompt import Lane, Outcome, Prompt
-from batchq.settings.account import Limits
 from batchq.settings.config import settings
+from batchq.settings.limits import Limits
 from tests.harness import ReservedPort, Server, keys_without_end
 from tests.journals import DOCUMENTED, LANE, claim, message, prompt
 

@@ -15,7 +15,7 @@ from celery import Celery, chain, chord
 from celery.backends.base import DisabledBackend
 
 from batchq.celery_side.chords import groups_of, keep_alive
-from batchq.common.seams import result_keys
+from batchq.common.seams.results import result_keys
 from batchq.journal import Walk, journal_of
 from tests.apps.keepalive import app, start
 from tests.harness import Stack

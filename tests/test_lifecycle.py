@@ -9,31 +9,33 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from batchq.decide.lifecycle import (
-    AskAgain,
-    BadLine,
+from batchq.decide.fetch import never_ran, verdict_on_row
+from batchq.decide.flush import is_due
+from batchq.decide.poll import (
     Cancel,
     Fetch,
+    Wait,
+    after_poll,
+    files_missing,
+    longest_wait,
+    pause_between_polls,
+)
+from batchq.decide.room import limit_to_learn
+from batchq.decide.validation import (
+    AskAgain,
+    BadLine,
     Hopeless,
     NoRoom,
     NotTheirs,
-    Wait,
     after_failed_validation,
-    after_poll,
-    files_missing,
-    is_due,
-    limit_to_learn,
-    longest_wait,
-    never_ran,
     parts_to_ask,
-    pause_between_polls,
     split_budget,
-    verdict_on_row,
 )
 from batchq.journal import LaneRecord
 from batchq.prompt import Lane
-from batchq.provider.client import BatchErrorLine, ProviderBatch, Row
-from batchq.settings.config import Settings, settings
+from batchq.provider.descriptions import BatchErrorLine, ProviderBatch, Row
+from batchq.settings.config import settings
+from batchq.settings.record import Settings
 
 LANE = Lane(account="default", endpoint="/v1/chat/completions", model="gpt-5.6-luna")
 HOUR = timedelta(hours=1)

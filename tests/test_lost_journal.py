@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from batchq.decide.lifecycle import search_is_due
+from batchq.decide.adopt import search_is_due
 from batchq.flow.adopt import look_for_lost
 from batchq.flow.flush import flush
 from batchq.journal import Epoch, Search, journal_of
 from batchq.journal.adoption import KNOWN_EPOCHS
 from batchq.overview import status
 from batchq.provider.client import provider_for
-from batchq.settings.account import Limits
 from batchq.settings.config import settings
+from batchq.settings.limits import Limits
 from tests.apps import unsafe
 from tests.apps.base import make_app
 from tests.harness import Emulator, Process, Server, Stack, keys_without_end, wait_until

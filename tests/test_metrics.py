@@ -18,7 +18,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from batchq import control
-from batchq.decide.lifecycle import late_by
+from batchq.decide.flush import late_by
 from batchq.flow.flush import flush
 from batchq.flow.rescue import rescue
 from batchq.journal import TURNAROUNDS, BatchRecord, LaneRecord, Sums

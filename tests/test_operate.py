@@ -9,7 +9,7 @@ import pytest
 from celery.states import REVOKED
 
 from batchq import control
-from batchq.decide.lifecycle import next_flush
+from batchq.decide.flush import next_flush
 from batchq.errors import NotFound
 from batchq.flow.flush import flush
 from batchq.flow.rescue import rescue

@@ -35,7 +35,8 @@ from batchq.money.cost import (
     table_of,
     usage_of,
 )
-from batchq.settings.config import Settings, settings
+from batchq.settings.config import settings
+from batchq.settings.record import Settings
 from tests.conftest import LASTING
 from tests.emulator.support import Desk, desk, line
 

@@ -26,15 +26,10 @@ from batchq.errors import (
     ProviderUnauthorized,
     ProviderUnclear,
 )
-from batchq.provider import client as provider_module
-from batchq.provider.client import (
-    BatchErrorLine,
-    Provider,
-    ProviderBatch,
-    Row,
-    parse_row,
-    provider_for,
-)
+from batchq.provider import sending
+from batchq.provider.client import Provider, provider_for
+from batchq.provider.descriptions import BatchErrorLine, ProviderBatch, Row
+from batchq.provider.parse import parse_batch, parse_row, split_lines
 from batchq.settings.account import Account
 from batchq.settings.config import settings
 from tests.harness import Emulator, ReservedPort, wait_until
@@ -237,7 +232,7 @@ class TestFinding:
         since = just_now()
         file_id = provider.upload(batch_file(), name="key.jsonl", expires_after=DAYS)
         mine = create_batch(provider, file_id, "mine")
-        for number in range(provider_module.PAGE + 5):
+        for number in range(sending.PAGE + 5):
             create_batch(provider, file_id, f"other-{number}")
         assert [one.id for one in provider.find_batches("mine", since=since)] == [mine.id]
 
@@ -273,7 +268,7 @@ class TestUnclear:
         submit: Callable[..., ProviderBatch],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(provider_module, "CONTROL_SECONDS", 0.3)
+        monkeypatch.setattr(sending, "CONTROL_SECONDS", 0.3)
         emulator.fault("create_slow_after", seconds=3)
         with pytest.raises(ProviderUnclear, match="Timeout"):
             submit(batch_key="slow")
@@ -499,7 +494,7 @@ class TestOddAnswers:
     )
     def test_errors_in_every_shape(self, errors: object, seen: object) -> None:
         answer = {"id": "b", "status": "FAILED", "errors": errors, "created_at": "soon"}
-        batch = provider_module._batch(answer)
+        batch = parse_batch(answer)
         assert (batch.status, batch.errors, batch.created_at) == ("failed", seen, None)
 
 
@@ -516,10 +511,10 @@ class TestProcesses:
     def test_a_rotated_key_is_picked_up(
         self, provider: Provider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        client, key = provider._client()
-        assert provider._client() == (client, key)
+        client, key = provider._sender._client()
+        assert provider._sender._client() == (client, key)
         monkeypatch.setenv("PROVIDER_KEY", "rotated")
-        assert provider._client()[0].api_key == "rotated"
+        assert provider._sender._client()[0].api_key == "rotated"
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
     def test_a_fork_makes_a_client_of_its_own(
@@ -527,18 +522,18 @@ class TestProcesses:
     ) -> None:
         """A child that used its parent's connections hung, one time in two."""
         batch = submit()
-        before = provider._client()[0]
+        before = provider._sender._client()[0]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # this process has threads
             child = os.fork()
         if child == 0:
             try:
                 same = provider.retrieve(batch.id).id == batch.id
-                os._exit(0 if same and provider._client()[0] is not before else 1)
+                os._exit(0 if same and provider._sender._client()[0] is not before else 1)
             except BaseException:  # noqa: BLE001 the child of a test must not go on as pytest
                 os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert provider._client()[0] is before
+        assert provider._sender._client()[0] is before
 
     def test_the_sdk_is_imported_when_it_is_needed(self) -> None:
         code = "import sys, batchq.provider.client; sys.exit('openai' in sys.modules)"
@@ -592,7 +587,7 @@ class TestRows:
         """Only a newline ends a line: a file may well hold a form feed or a lone CR."""
         *whole, last = b"".join(chunks).split(b"\n")
         expected = whole + ([last] if last else [])
-        assert list(provider_module._lines(iter(chunks))) == expected
+        assert list(split_lines(iter(chunks))) == expected
 
 
 # A look

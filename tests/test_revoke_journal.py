@@ -9,12 +9,12 @@ import pytest
 import redis
 from celery import Celery
 
-from batchq.decide.lifecycle import NO_LIMIT
+from batchq.decide.room import NO_LIMIT
 from batchq.journal import Journal
 from batchq.journal.store import Store
 from batchq.prompt import Lane
-from batchq.settings.account import Limits
 from batchq.settings.config import settings
+from batchq.settings.limits import Limits
 from tests.harness import keys_without_end
 from tests.journals import (
     DOCUMENTED,

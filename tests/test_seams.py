@@ -1,4 +1,4 @@
-"""What seams.py and message.py use of Celery and kombu, held against the installed release."""
+"""What common/seams and message.py use of Celery and kombu, held against the installed release."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from kombu.exceptions import ContentDisallowed
 from kombu.serialization import dumps
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
-from batchq.common import seams
+from batchq.common.seams import connections, messages, queues, results, revokes, tasks
 from tests.harness import ROOT, Server
 
 
 def test_the_stack_of_running_tasks_is_empty_outside_a_task() -> None:
-    assert seams.task_stack() == []
+    assert tasks.task_stack() == []
 
 
 def test_a_running_task_is_on_top_of_the_stack() -> None:
@@ -31,7 +31,7 @@ def test_a_running_task_is_on_top_of_the_stack() -> None:
 
     @app.task(name="seams.look", shared=False)
     def look() -> None:
-        seen.extend(task.name for task in seams.task_stack())
+        seen.extend(task.name for task in tasks.task_stack())
 
     look.apply()
     assert seen == ["seams.look"]
@@ -43,12 +43,12 @@ def test_another_thread_can_run_what_this_one_has_begun() -> None:
 
     @app.task(name="seams.handed_on", shared=False, bind=True)
     def handed_on(self: Task[..., None]) -> None:
-        request = seams.current_request(self)
+        request = tasks.current_request(self)
 
         def elsewhere() -> None:
-            with seams.as_current_task(self, request):
-                ids.extend((self.request.id, *seams.task_stack()))
-            ids.extend((self.request.id, *seams.task_stack()))
+            with tasks.as_current_task(self, request):
+                ids.extend((self.request.id, *tasks.task_stack()))
+            ids.extend((self.request.id, *tasks.task_stack()))
 
         thread = threading.Thread(target=elsewhere)
         thread.start()
@@ -63,7 +63,7 @@ def test_a_transport_is_made_anew_without_its_connections(family: str) -> None:
     module = pytest.importorskip(family)
     transport = module.AsyncHTTPTransport(http2=False, retries=3)
     transport._pool._connections.append("a connection")
-    fresh = seams.without_connections(transport)
+    fresh = connections.without_connections(transport)
     assert type(fresh) is type(transport)
     assert fresh._pool.connections == []
     assert fresh._pool._ssl_context is transport._pool._ssl_context
@@ -73,14 +73,14 @@ def test_a_transport_is_made_anew_without_its_connections(family: str) -> None:
 
 def test_an_app_is_among_the_active_ones_until_it_is_closed() -> None:
     app = Celery("seams", set_as_current=False)
-    assert app in seams.active_apps()
+    assert app in tasks.active_apps()
     app.close()
-    assert app not in seams.active_apps()
+    assert app not in tasks.active_apps()
 
 
 def test_tasks_are_made_and_listed_without_finalizing_the_app() -> None:
     app = Celery("seams", set_as_current=False, autofinalize=True)
-    assert "celery.chord" not in seams.registered_tasks(app)
+    assert "celery.chord" not in tasks.registered_tasks(app)
     assert not vars(app)["finalized"]
 
 
@@ -91,22 +91,22 @@ def test_a_function_becomes_a_task_of_its_app() -> None:
     def fresh() -> int:
         return 1
 
-    task: Task[[], int] = seams.task_from_function(app, fresh)
+    task: Task[[], int] = tasks.task_from_function(app, fresh)
     assert app.tasks[task.name].run() == 1
 
 
 def test_kombu_names_the_serializer_of_a_content_type() -> None:
-    assert seams.serializer_of("application/json") == "json"
-    assert seams.serializer_of("application/x-python-serialize") == "pickle"
-    assert seams.serializer_of(None) is None
+    assert messages.serializer_of("application/json") == "json"
+    assert messages.serializer_of("application/x-python-serialize") == "pickle"
+    assert messages.serializer_of(None) is None
 
 
 def test_a_queue_is_consumed_unless_the_worker_was_told_its_queues() -> None:
     free, told = (Celery("seams", set_as_current=False) for _ in range(2))
     told.amqp.queues.select(["celery"])
     for app in (free, told):
-        seams.add_queue(app, "more")
-        seams.add_queue(app, "more")
+        queues.add_queue(app, "more")
+        queues.add_queue(app, "more")
     assert set(free.amqp.queues.consume_from) == {"celery", "more"}
     assert set(told.amqp.queues.consume_from) == {"celery"}
 
@@ -114,7 +114,7 @@ def test_a_queue_is_consumed_unless_the_worker_was_told_its_queues() -> None:
 def test_a_queue_is_added_to_an_app_that_makes_none_by_itself() -> None:
     app = Celery("seams", set_as_current=False)
     app.conf.task_create_missing_queues = False
-    seams.add_queue(app, "more")
+    queues.add_queue(app, "more")
     assert app.amqp.router.route({"queue": "more"}, "a.task")["queue"].name == "more"
 
 
@@ -127,7 +127,7 @@ def test_quorum_queues_are_told_from_others() -> None:
     ):
         app = Celery("seams", broker=url, set_as_current=False)
         app.conf.task_queues = [Queue("celery", queue_arguments=arguments)]
-        assert seams.delays_whole_seconds(app) is told
+        assert queues.delays_whole_seconds(app) is told
         app.close()
     with pytest.raises(ValueError, match="countdown"):
         calculate_routing_key(int(0.9), "a.key")
@@ -139,9 +139,9 @@ def test_the_tasks_that_an_app_has_yet_to_make_are_listed() -> None:
     @app.task(shared=False)
     def later() -> None: ...
 
-    assert [type(task).__name__ for task in seams.pending_tasks(app)] == ["PromiseProxy"]
+    assert [type(task).__name__ for task in tasks.pending_tasks(app)] == ["PromiseProxy"]
     app.finalize()
-    assert seams.pending_tasks(app) == []
+    assert tasks.pending_tasks(app) == []
 
 
 def test_a_call_may_say_that_its_result_is_ignored() -> None:
@@ -149,7 +149,7 @@ def test_a_call_may_say_that_its_result_is_ignored() -> None:
 
     @app.task(name="seams.kept", shared=False, bind=True)
     def kept(self: Task[..., bool]) -> bool:
-        return seams.ignores_result(self)
+        return results.ignores_result(self)
 
     assert kept.apply().get() is False
     assert kept.apply(ignore_result=True).result is True
@@ -187,14 +187,14 @@ def test_a_worker_asks_before_it_revokes() -> None:
 from types import SimpleNamespace
 from celery import Celery
 from celery.worker import control, state
-from batchq.common import seams
+from batchq.common.seams import revokes
 app = Celery("seams", backend="cache+memory://", set_as_current=False)
 asked, stamps = [], []
 def by_id(app, task_ids, hostname):
     asked.append((sorted(task_ids), hostname))
     return {"ours"}
 for _ in range(2):
-    seams.intercept_revokes(by_id, lambda app, found, hostname: stamps.append(found))
+    revokes.intercept_revokes(by_id, lambda app, found, hostname: stamps.append(found))
 panel = SimpleNamespace(app=app, hostname="w@h", consumer=SimpleNamespace(pool=None))
 commands = control.Panel.data
 reply = commands["revoke"](panel, ["ours", "theirs"])
@@ -215,21 +215,21 @@ assert "b" in state.revoked_stamps
 
 
 def test_one_several_or_none_are_a_list() -> None:
-    assert [seams.listed(one) for one in (None, "a", ["a"], ("a",))] == [[], ["a"], ["a"], ["a"]]
+    assert [revokes.listed(one) for one in (None, "a", ["a"], ("a",))] == [[], ["a"], ["a"], ["a"]]
 
 
 def test_a_body_is_decoded_where_the_app_takes_it() -> None:
     app = Celery("seams", set_as_current=False)
-    assert seams.decoded(app, "[1]", "application/json", "utf-8") == [1]
+    assert messages.decoded(app, "[1]", "application/json", "utf-8") == [1]
     content_type, encoding, body = dumps({1}, "pickle")
     with pytest.raises(ContentDisallowed):
-        seams.decoded(app, body, content_type, encoding)
+        messages.decoded(app, body, content_type, encoding)
     app.conf.accept_content = ["json", "pickle"]
-    assert seams.decoded(app, body, content_type, encoding) == {1}
+    assert messages.decoded(app, body, content_type, encoding) == {1}
 
 
 def test_a_request_is_what_celery_makes_of_a_message() -> None:
-    request = seams.context_of({"id": "t", "task": "name", "group": "g", "chord": {"a": 1}})
+    request = tasks.context_of({"id": "t", "task": "name", "group": "g", "chord": {"a": 1}})
     assert (request.id, request.task, request.group, request.chord) == ("t", "name", "g", {"a": 1})
     assert (request.ignore_result, request.stamps) == (False, None)
 
@@ -241,7 +241,7 @@ def test_the_keys_of_results_are_those_of_celery(redis_url: str) -> None:
     backend.set_chord_size("g", 2)
     backend.store_result("t", None, "BATCHED")
     GroupResult("g", [AsyncResult("t", app=app)], app=app).save(backend=backend)
-    keys = seams.result_keys(app)
+    keys = results.result_keys(app)
     assert keys is not None
     assert keys.lasting == (50, 50)
     assert keys.states(["t", "stranger"]) == {"t": "BATCHED"}
@@ -261,7 +261,7 @@ def test_parameters_of_connections_are_those_celery_makes(redis_url: str) -> Non
     options = {"socket_timeout": 7, "client_name": "shop", "max_connections": 3}
     app.conf.broker_transport_options = options
     app.conf.redis_socket_timeout = 9
-    parameters, told = seams.broker_parameters(app, url)
+    parameters, told = connections.broker_parameters(app, url)
     assert told == options
     with app.connection_for_write() as connection:
         real = connection.default_channel._connparams()
@@ -269,28 +269,28 @@ def test_parameters_of_connections_are_those_celery_makes(redis_url: str) -> Non
     unsaid = {name for name, value in parameters.items() if real[name] != value}
     assert unsaid <= defaults | {"retry_on_timeout", "socket_keepalive_options"}
     assert (parameters["db"], parameters["client_name"]) == (3, "shop")
-    assert seams.backend_parameters(app, url)[0] == app.backend.connparams
-    assert not seams.follows_default(app, "redis_socket_timeout")
-    assert seams.follows_default(app, "redis_socket_connect_timeout")
+    assert connections.backend_parameters(app, url)[0] == app.backend.connparams
+    assert not connections.follows_default(app, "redis_socket_timeout")
+    assert connections.follows_default(app, "redis_socket_connect_timeout")
 
 
 def test_a_result_backend_that_is_no_redis_has_states_and_nothing_to_prolong() -> None:
     app = Celery("seams", backend="cache+memory://", set_as_current=False)
     app.backend.store_result("t", None, "BATCHED")
-    keys = seams.result_keys(app)
+    keys = results.result_keys(app)
     assert keys is not None
     assert keys.lasting == (0, 0)
     assert keys.states(["t"]) == {"t": "BATCHED"}
-    assert seams.result_keys(Celery("seams", set_as_current=False)) is None
+    assert results.result_keys(Celery("seams", set_as_current=False)) is None
 
 
 def test_a_queue_is_empty_until_it_has_a_message(server: Server) -> None:
     app = _app(server)
-    assert seams.is_empty(app, "idle")
+    assert queues.is_empty(app, "idle")
     app.send_task("seams.nobody", queue="idle")
-    assert not seams.is_empty(app, "idle")
+    assert not queues.is_empty(app, "idle")
     server.client.delete("idle")
-    assert seams.is_empty(app, "idle")
+    assert queues.is_empty(app, "idle")
     app.close()
 
 
@@ -301,7 +301,7 @@ def test_a_chord_counts_a_member_once_however_often_it_is_told(server: Server) -
     backend: Any = app.backend
     server.client.set("celery-taskset-meta-g.s", 2)
     for _ in range(2):
-        backend.on_chord_part_return(seams.context_of(fields), "SUCCESS", "a result")
+        backend.on_chord_part_return(tasks.context_of(fields), "SUCCESS", "a result")
     assert server.client.zcard("celery-taskset-meta-g.j") == 1
     app.close()
 
@@ -315,11 +315,11 @@ def _app(server: Server) -> Celery[Any]:
 def test_a_soft_limit_comes_as_the_signal_that_is_held_off() -> None:
     from billiard.pool import SIG_SOFT_TIMEOUT
 
-    assert seams.SOFT_LIMIT_SIGNAL == SIG_SOFT_TIMEOUT
+    assert revokes.SOFT_LIMIT_SIGNAL == SIG_SOFT_TIMEOUT
 
 
 def test_a_state_of_our_own_has_its_place_among_those_of_celery() -> None:
-    seams.rank_state("BATCHED", after="REVOKED")
+    results.rank_state("BATCHED", after="REVOKED")
     order = sorted(("STARTED", "BATCHED", "REVOKED", "FAILURE", "SUCCESS"), key=states.precedence)
     assert order == ["SUCCESS", "FAILURE", "REVOKED", "BATCHED", "STARTED"]
 
@@ -331,9 +331,9 @@ def nothing() -> None:
 def test_what_annotations_set_of_a_task_is_known() -> None:
     app = Celery("seams", set_as_current=False)
     app.conf.task_annotations = [{"one": {"rate_limit": "1/m"}}, {"*": {"time_limit": 5}}]
-    tasks = [app.task(name=name, shared=False)(nothing) for name in ("one", "two")]
+    both = [app.task(name=name, shared=False)(nothing) for name in ("one", "two")]
     app.finalize()
-    one, two = (seams.annotated(task) for task in tasks)
+    one, two = (tasks.annotated(task) for task in both)
     assert (one, two) == ({"rate_limit", "time_limit"}, {"time_limit"})
 
 
@@ -345,23 +345,23 @@ def test_the_queue_of_a_task_is_known_where_no_call_decides_it() -> None:
     app.finalize()
     # As an annotation does it: as an option it is deprecated in Celery 5.7.
     own.queue = "mine"
-    found = [seams.queue_of_task(app, task) for task in (*tasks, own)]
+    found = [queues.queue_of_task(app, task) for task in (*tasks, own)]
     assert found == ["celery", "other", "", "mine"]
     app.conf.task_routes = [lambda _name, args, *_, **__: args[0]]
     app.amqp.flush_routes()
-    assert isinstance(seams.queue_of_task(app, own), str)
+    assert isinstance(queues.queue_of_task(app, own), str)
 
 
 def test_a_router_of_its_own_knows_no_routes() -> None:
     app = Celery("seams", set_as_current=False)
     app.conf.task_routes = {"*": "other"}
-    seams.add_queue(app, "ours")
-    assert seams.unrouted(app).route({"queue": "ours"}, "any")["queue"].name == "ours"
-    assert seams.unrouted(app).route({}, "any")["queue"].name == "celery"
+    queues.add_queue(app, "ours")
+    assert queues.unrouted(app).route({"queue": "ours"}, "any")["queue"].name == "ours"
+    assert queues.unrouted(app).route({}, "any")["queue"].name == "celery"
 
 
 def test_some_brokers_reach_no_worker_by_name() -> None:
     urls = {"redis://127.0.0.1:1/0": True, "amqp://127.0.0.1:1//": True, "memory://": True}
     for url, takes in urls.items():
         app = Celery("seams", set_as_current=False, broker=url)
-        assert seams.takes_remote_control(app) is takes, url
+        assert queues.takes_remote_control(app) is takes, url

@@ -13,7 +13,7 @@ import redis
 
 import batchq
 from batchq import errors
-from batchq.capture.http.over_httpx import replayed_response
+from batchq.capture.http.httpx_answers import replayed_response
 from batchq.capture.http.replays import replay_of
 from batchq.capture.run import Question
 from batchq.errors import ProviderRefused

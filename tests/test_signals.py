@@ -15,15 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchq import control
-from batchq.decide.lifecycle import (
-    budget_reached,
-    cost_under_way,
-    is_stuck,
-    ought_to_go,
-    tokens_allowed,
-    why_failed,
-    why_stuck,
-)
+from batchq.decide.budget import budget_reached, cost_under_way
+from batchq.decide.flush import is_stuck, ought_to_go, why_stuck
+from batchq.decide.poll import why_failed
+from batchq.decide.room import tokens_allowed
 from batchq.events import (
     KINDS,
     BatchAdopted,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchq.decide.lifecycle import split_budget
+from batchq.decide.validation import split_budget
 from batchq.flow.fetch import fetch
 from batchq.flow.flush import flush
 from batchq.flow.rescue import rescue

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from batchq.decide.lifecycle import next_flush
+from batchq.decide.flush import next_flush
 from batchq.errors import ConfigurationError, StorageAway
 from batchq.journal import LaneRecord
 from batchq.journal.storage import Storage, storage_of
-from batchq.settings.config import Settings, settings
+from batchq.settings.config import settings
+from batchq.settings.record import Settings
 from tests.apps.base import make_app
 from tests.journals import LANE
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from batchq.decide.lifecycle import News, pause_between_polls
+from batchq.decide.poll import News, pause_between_polls
 from batchq.errors import ConfigurationError
 from batchq.flow.poll import poll
 from batchq.flow.rescue import rescue

@@ -51,7 +51,7 @@ def other_coroutines() -> bool:
 def _frames_of_body() -> Iterator[FrameType]:
     """The frames of the body's own code that led to this call, the innermost first."""
     frame = inspect.currentframe()
-    while frame is not None and frame.f_globals.get("__name__") != "batchq.flow.capture":
+    while frame is not None and frame.f_globals.get("__name__") != "batchq.capture.delivery":
         if _module(frame).partition(".")[0] not in _MACHINERY:
             yield frame
         frame = frame.f_back

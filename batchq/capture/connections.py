@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from batchq.capture.http.seats import seat
-from batchq.common.seams import without_connections
+from batchq.common.seams.connections import without_connections
 
 __all__ = ["install_own_connections", "own_connections"]
 

@@ -19,7 +19,8 @@ from types import FrameType
 from typing import Any, ParamSpec, TypeVar, cast
 
 from batchq.capture.connections import own_connections
-from batchq.common.seams import SOFT_LIMIT_SIGNAL, as_current_task, current_request, task_stack
+from batchq.common.seams.revokes import SOFT_LIMIT_SIGNAL
+from batchq.common.seams.tasks import as_current_task, current_request, task_stack
 
 __all__ = ["awaited"]
 

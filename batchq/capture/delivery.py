@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 from batchq.capture.causes import bad_answer_in, causes
 from batchq.capture.difference import places
 from batchq.capture.run import OnChanged, Run, note_that_bodies_run_here, running
-from batchq.capture.threads import is_capture
+from batchq.capture.turns import is_capture
 from batchq.capture.unread import Changed, changed, skipped
 from batchq.celery_side.chords import groups_of, keep_groups
 from batchq.celery_side.message import message_of
@@ -33,7 +33,7 @@ from batchq.celery_side.revoke import end_revoked, stamps_of
 from batchq.celery_side.started import say_started
 from batchq.celery_side.time_limits import hold_soft_limit
 from batchq.common.points import point
-from batchq.common.seams import ignores_result, rank_state
+from batchq.common.seams.results import ignores_result, rank_state
 from batchq.errors import (
     CaptureSwallowed,
     ConfigurationError,

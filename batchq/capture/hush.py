@@ -13,7 +13,7 @@ from typing import Any
 
 from batchq.capture.causes import members_of
 from batchq.capture.http.seats import seat
-from batchq.capture.threads import is_capture
+from batchq.capture.turns import is_capture
 
 __all__ = ["hush_captures"]
 

@@ -17,7 +17,7 @@ from batchq.capture.asker import Asked, Asker, caller_here
 from batchq.capture.callsite import call_site, other_coroutines
 from batchq.capture.endless import end_this_process
 from batchq.common.own_calls import is_bypassed
-from batchq.common.seams import task_stack
+from batchq.common.seams.tasks import task_stack
 from batchq.errors import (
     KnownRefusal,
     NotBatchable,
@@ -29,7 +29,7 @@ from batchq.journal import Claim, Entry
 from batchq.prompt import Lane, Outcome, Prompt, estimate_tokens
 
 if TYPE_CHECKING:
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = [
     "Captured",

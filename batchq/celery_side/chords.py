@@ -18,7 +18,8 @@ from celery.states import READY_STATES, REVOKED
 from redis.exceptions import RedisError
 
 from batchq.celery_side.revoke import revoke
-from batchq.common.seams import ResultKeys, listed, result_keys
+from batchq.common.seams.results import ResultKeys, result_keys
+from batchq.common.seams.revokes import listed
 from batchq.journal import CHUNK, Journal, Walk, chunks, journal_of
 from batchq.settings.config import settings
 

@@ -15,7 +15,8 @@ from kombu.serialization import dumps as serialize
 from kombu.utils import json
 from redis.exceptions import RedisError, ResponseError
 
-from batchq.common.seams import context_of, decoded, serializer_of
+from batchq.common.seams.messages import decoded, serializer_of
+from batchq.common.seams.tasks import context_of
 from batchq.errors import JournalUnreadable
 from batchq.journal import is_rubbish
 

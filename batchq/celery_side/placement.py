@@ -15,7 +15,12 @@ from celery import Task, signals
 from celery._state import connect_on_app_finalize, get_current_app
 from celery.local import PromiseProxy, Proxy, maybe_evaluate
 
-from batchq.common.seams import active_apps, pending_tasks, registered_tasks, task_from_function
+from batchq.common.seams.tasks import (
+    active_apps,
+    pending_tasks,
+    registered_tasks,
+    task_from_function,
+)
 
 __all__ = ["MARK", "claimable", "is_batched", "is_body_of", "wrap_task"]
 

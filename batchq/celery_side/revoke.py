@@ -16,7 +16,8 @@ from redis.exceptions import RedisError
 
 from batchq.celery_side.message import request_of
 from batchq.common.points import point
-from batchq.common.seams import intercept_revokes, listed, task_stack
+from batchq.common.seams.revokes import intercept_revokes, listed
+from batchq.common.seams.tasks import task_stack
 from batchq.journal import Journal, RevokeMode, chunks, journal_of
 
 __all__ = ["end_revoked", "revoke", "revoke_again", "stamps_of"]

@@ -11,7 +11,7 @@ import copyreg
 import sys
 from typing import Any, cast
 
-from batchq.common.seams import store_errors_by
+from batchq.common.seams.results import store_errors_by
 
 __all__ = ["keep_sdk_errors"]
 

@@ -13,7 +13,7 @@ from celery import signals
 from celery.states import STARTED
 
 from batchq.celery_side.placement import is_batched
-from batchq.common.seams import ignores_result
+from batchq.common.seams.results import ignores_result
 
 __all__ = ["say_started"]
 

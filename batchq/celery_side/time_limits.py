@@ -11,7 +11,8 @@ from typing import Any
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import signals
 
-from batchq.common.seams import SOFT_LIMIT_SIGNAL, task_stack
+from batchq.common.seams.revokes import SOFT_LIMIT_SIGNAL
+from batchq.common.seams.tasks import task_stack
 from batchq.journal import journal_of
 
 __all__ = ["hold_soft_limit"]

@@ -14,7 +14,7 @@ from batchq.commands import shapes
 from batchq.commands.terminal import Exit, Terminal, command
 from batchq.journal import BatchRecord, Journal, chunks, journal_of
 from batchq.money.cost import Cost
-from batchq.provider.client import STATUSES
+from batchq.provider.descriptions import STATUSES
 
 __all__ = ["all_batches", "batches", "show_batches"]
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from batchq.commands.batchline import inputs_of, object_on, word
 from batchq.prompt import estimate_tokens
-from batchq.settings.account import BATCH_ENDPOINTS
+from batchq.settings.limits import BATCH_ENDPOINTS
 from batchq.settings.refusals import known_refusal
 
 __all__ = ["LARGEST", "MOST_INPUTS", "MOST_LINES", "BatchFile", "Problem"]
@@ -80,7 +79,7 @@ class BatchFile:
         if self.lines == MOST_LINES + 1:
             what = f"the file has more than {MOST_LINES:,} lines"
             yield self._problem("too_many_tasks", "", what)
-        request, why = _object_in(line, first=self.lines == 1)
+        request, why = object_on(line, first=self.lines == 1)
         if request is None:
             yield self._problem("invalid_json_line", "", why)
             return
@@ -122,9 +121,9 @@ class BatchFile:
             return
         endpoint = f"/v1{url}" if self.azure and f"/v1{url}" in BATCH_ENDPOINTS else url
         if endpoint not in BATCH_ENDPOINTS:
-            yield self._problem("invalid_url", "url", f"{_word(url)} cannot be batched")
+            yield self._problem("invalid_url", "url", f"{word(url)} cannot be batched")
         elif endpoint != (self.endpoint or endpoint):
-            what = f"its url is {_word(url)}, and that of the lines before it {self.endpoint}"
+            what = f"its url is {word(url)}, and that of the lines before it {self.endpoint}"
             yield self._problem("invalid_url", "url", what)
         else:
             self.endpoint = endpoint
@@ -160,7 +159,7 @@ class BatchFile:
         if not isinstance(model, str) or not model:
             yield self._problem("invalid_request", "body.model", "its body names no model")
         elif model != (self.model or model):
-            what = f"its model is {_word(model)}, and that of the lines before it {self.model}"
+            what = f"its model is {word(model)}, and that of the lines before it {self.model}"
             yield self._problem("mismatched_model", "body.model", what)
         else:
             self.model = model
@@ -175,7 +174,7 @@ class BatchFile:
             yield from self._embedding_inputs(body.get("input"))
 
     def _embedding_inputs(self, given: object) -> Iterator[Problem]:
-        inputs = _inputs(given)
+        inputs = inputs_of(given)
         before, self.inputs = self.inputs, self.inputs + len(inputs)
         if before <= MOST_INPUTS < self.inputs:
             what = f"with this line the file has more than {MOST_INPUTS:,} inputs"
@@ -186,46 +185,3 @@ class BatchFile:
         if any(one in ("", []) for one in inputs):
             what = "one of its inputs is empty"
             yield self._problem("invalid_request", "body.input", what, fails_all=False)
-
-
-def _object_in(line: bytes, *, first: bool) -> tuple[Mapping[str, Any] | None, str]:
-    """The object on a line; where there is none, why."""
-    if first and line.startswith(BOM_UTF8):
-        return None, "the file begins with a byte order mark; write it as UTF-8 without one"
-    if not line.strip():
-        return None, "the line is empty"
-    try:
-        found: object = json.loads(line.decode(), parse_constant=_no_number)
-    except UnicodeDecodeError as error:
-        return None, f"it is not UTF-8 (at byte {error.start + 1})"
-    except json.JSONDecodeError as error:
-        return None, f"it is not JSON (at character {error.colno}: {error.msg})"
-    except ValueError as error:
-        return None, f"it is not JSON ({error})"
-    except RecursionError:
-        return None, "it is nested too deeply"
-    if not isinstance(found, dict):
-        return None, "it is no object"
-    return cast("dict[str, Any]", found), ""
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number there")
-
-
-def _inputs(given: object) -> list[object]:
-    """The inputs of an embeddings request: a text, a list of token ids, or a list of either."""
-    if given is None:
-        return []
-    if not isinstance(given, list):
-        return [given]
-    items = cast("list[object]", given)
-    return [items] if items and isinstance(items[0], int) else items
-
-
-_PLAIN = re.compile(r"[\w./:@-]{1,100}", re.ASCII)
-
-
-def _word(value: object) -> str:
-    """A name as it stands there; what may be a text is not repeated."""
-    return value if isinstance(value, str) and _PLAIN.fullmatch(value) else "something else"

@@ -12,23 +12,28 @@ import redis
 from kombu.exceptions import OperationalError
 
 from batchq.celery_side.placement import is_batched
+from batchq.commands.cells import cell
 from batchq.commands.checkup import examine
 from batchq.commands.seen import Check, Look, OwnTask, Results, Seen
-from batchq.commands.terminal import Exit, Terminal, cell, command, many
-from batchq.common.seams import annotated, queue_of_task, result_keys, takes_remote_control
-from batchq.decide.lifecycle import cost_under_way, is_stuck, ought_to_go
+from batchq.commands.terminal import Exit, Terminal, command
+from batchq.common.seams.queues import queue_of_task, takes_remote_control
+from batchq.common.seams.results import result_keys
+from batchq.common.seams.tasks import annotated
+from batchq.common.words import many, span
+from batchq.decide.budget import cost_under_way
+from batchq.decide.flush import is_stuck, ought_to_go
 from batchq.errors import (
     ConfigurationError,
     ProviderError,
     ProviderUnauthorized,
     StorageAway,
 )
-from batchq.events import span
 from batchq.journal import Journal, journal_of, ping
 from batchq.journal.codec import codec_of
 from batchq.overview import Status, status
 from batchq.provider.client import provider_for
-from batchq.settings.config import PREFIX, Settings, settings, sources
+from batchq.settings.config import settings, sources
+from batchq.settings.record import PREFIX, Settings
 
 __all__ = ["check"]
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from batchq.celery_side.stand_in import MISSED
 from batchq.commands.own_tasks import kept, limits, listened_to, losses, prefetched, shared_queue
 from batchq.commands.seen import Check, Level, Results, Seen, Told
-from batchq.commands.terminal import many
-from batchq.common.words import dollars
-from batchq.decide.lifecycle import budget_reached, longest_wait
-from batchq.events import span
+from batchq.common.words import dollars, many, span
+from batchq.decide.budget import budget_reached
+from batchq.decide.poll import longest_wait
 from batchq.flow.steps import LONGEST_COUNTDOWN
 
 if TYPE_CHECKING:
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from batchq.journal import AccountPause, Sample
     from batchq.observe.health import Finding
     from batchq.overview import Status
-    from batchq.settings.config import Settings
     from batchq.settings.links import Link
+    from batchq.settings.record import Settings
 
 __all__ = ["examine", "full_after"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from batchq.commands.terminal import Exit, Terminal, command, stamp
+from batchq.commands.cells import stamp
+from batchq.commands.terminal import Exit, Terminal, command
 from batchq.overview import dead as all_dead
 
 __all__ = ["dead"]

@@ -10,8 +10,9 @@ import click
 
 from batchq.commands import shapes
 from batchq.commands.lines import lines_of
-from batchq.commands.terminal import Exit, Terminal, command, many
+from batchq.commands.terminal import Exit, Terminal, command
 from batchq.commands.traffic import Found, Traffic, Unreadable, Used
+from batchq.common.words import many
 from batchq.installation import is_installed
 from batchq.money.cost import Cost, Planned, PriceTable, cost_of, estimated_cost, table_of
 from batchq.settings.config import settings

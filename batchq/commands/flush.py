@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from batchq import control
-from batchq.commands.terminal import Exit, Terminal, command, many
+from batchq.commands.terminal import Exit, Terminal, command
+from batchq.common.words import many
 from batchq.journal import journal_of
 
 __all__ = ["flush"]

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from batchq.commands import shapes
 from batchq.commands.terminal import Exit, Terminal, command
-from batchq.decide.lifecycle import NextFlush, next_flush
-from batchq.events import span
+from batchq.common.words import span
+from batchq.decide.flush import NextFlush, next_flush
 from batchq.journal import LaneRecord, journal_of
 from batchq.settings.config import settings
 

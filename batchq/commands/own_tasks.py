@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from batchq.events import span
+from batchq.common.words import span
 
 if TYPE_CHECKING:
     from batchq.commands.seen import OwnTask, Seen, Told

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from batchq.journal import Sample
     from batchq.journal.facts import Facts
     from batchq.overview import Status
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = ["Check", "Level", "Look", "OwnTask", "Results", "Seen", "Told"]
 

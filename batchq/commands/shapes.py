@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from batchq.commands.terminal import iso
+from batchq.commands.cells import iso
 from batchq.money.cost import Cost
 
 if TYPE_CHECKING:
-    from batchq.decide.lifecycle import NextFlush
+    from batchq.decide.flush import NextFlush
     from batchq.journal import (
         AccountPause,
         BatchRecord,

@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from batchq.commands import shapes
+from batchq.commands.cells import iso
 from batchq.commands.find import Prompt, find
-from batchq.commands.terminal import Exit, Terminal, command, iso
-from batchq.common.seams import result_keys
-from batchq.common.words import dollars
-from batchq.events import span
+from batchq.commands.terminal import Exit, Terminal, command
+from batchq.common.seams.results import result_keys
+from batchq.common.words import dollars, span
 from batchq.journal import BatchRecord, CallRecord, Journal, TaskRecord, journal_of
 from batchq.money.cost import Cost
 from batchq.prompt import custom_id

@@ -7,10 +7,11 @@ from typing import Any
 
 from batchq.commands import shapes
 from batchq.commands.batches import show_batches
+from batchq.commands.cells import iso
 from batchq.commands.lanes import show_lanes
-from batchq.commands.terminal import Exit, Terminal, command, iso
-from batchq.decide.lifecycle import next_flush
-from batchq.events import span
+from batchq.commands.terminal import Exit, Terminal, command
+from batchq.common.words import span
+from batchq.decide.flush import next_flush
 from batchq.journal import Sums, journal_of
 from batchq.money.cost import Cost
 from batchq.overview import Status

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from batchq.commands import shapes
-from batchq.commands.terminal import Exit, Terminal, command, printable, stamp
+from batchq.commands.cells import printable, stamp
+from batchq.commands.terminal import Exit, Terminal, command
 from batchq.events import KINDS, Event
 from batchq.journal import Journal, journal_of
 

@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, errors in words, tables for people, JSON for programs.
+"""What the commands share: exit codes, errors in words, JSON for programs.
 
 What a command was asked for goes to stdout, and nothing else does: what it has to say beside that,
 and its progress, goes to stderr.
@@ -10,10 +10,10 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import IntEnum
 from typing import Any, Concatenate, Literal, NoReturn, ParamSpec
 
@@ -21,13 +21,13 @@ import click
 import redis
 from kombu.exceptions import OperationalError
 
+from batchq.commands.cells import cell, printable, table
 from batchq.errors import BatchqError, ConfigurationError
-from batchq.events import span
 from batchq.installation import is_installed
 from batchq.journal import ping
 from batchq.settings.config import settings
 
-__all__ = ["Exit", "Terminal", "cell", "command", "iso", "many", "stamp", "table"]
+__all__ = ["Exit", "Terminal", "command"]
 
 P = ParamSpec("P")
 Needs = Literal["nothing", "app", "redis"]
@@ -90,9 +90,6 @@ class Terminal:
 
 def _plain(value: object) -> Any:
     return value.total_seconds() if isinstance(value, timedelta) else str(value)
-
-
-# A command
 
 
 def command(
@@ -161,57 +158,3 @@ def _in_words(app: Any) -> Generator[None]:
 def _end(message: str, code: Exit) -> NoReturn:
     click.echo(f"Error: {printable(message)}", err=True)
     raise click.exceptions.Exit(code) from None
-
-
-# A table
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Lines with aligned columns; a column whose name begins with ``>`` is aligned to the right.
-
-    No value is cut off and none is without a word, so that ``awk`` can read it as well.
-    """
-    lines = [[name.lstrip(">") for name in columns], *([cell(one) for one in row] for row in rows)]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
-    for line in lines:
-        cells = [
-            value.rjust(width) if name.startswith(">") else value.ljust(width)
-            for name, value, width in zip(columns, line, widths, strict=True)
-        ]
-        yield "  ".join(cells).rstrip()
-
-
-def cell(value: object) -> str:
-    match value:
-        case None | "":
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case timedelta():
-            return span(value)
-        case _:
-            return printable(str(value))
-
-
-def printable(text: str) -> str:
-    """What others have named, without what would steer a terminal."""
-    return "".join(each if each.isprintable() or each == "\n" else "�" for each in text)
-
-
-def many(count: int, what: str) -> str:
-    """``1 prompt``, ``2 prompts``."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
-def iso(milliseconds: int) -> str | None:
-    """A time of the journal as ISO 8601 in UTC; None for 0, which is "not yet"."""
-    if not milliseconds:
-        return None
-    return stamp(datetime.fromtimestamp(milliseconds / 1000, tz=UTC))
-
-
-def stamp(moment: datetime) -> str:
-    """A moment as ISO 8601 in UTC."""
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -10,8 +10,18 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, cast
 
+from batchq.commands.traffic_forms import (
+    COUNTS,
+    answer_in,
+    encoded,
+    endpoint_of,
+    is_document,
+    is_table,
+    text_in,
+    typed,
+    whole_in,
+)
 from batchq.money.cost import Planned, Usage, planned, usage_of
-from batchq.money.usage import mapping
 
 __all__ = ["Found", "Traffic", "Unreadable", "Used"]
 
@@ -56,9 +66,9 @@ class Traffic:
         if first is None:
             return
         lines_again = chain([first], numbered)
-        if _is_table(first[1]):
+        if is_table(first[1]):
             yield from self._table(lines_again)
-        elif _is_document(first[1]):
+        elif is_document(first[1]):
             yield from self._document(lines_again)
         else:
             for number, line in lines_again:
@@ -98,8 +108,8 @@ class Traffic:
         rows = csv.DictReader(chain([header], texts), delimiter="\t" if "\t" in header else ",")
         for row in rows:
             number = rows.line_num
-            found = {name: _typed(value) for name, value in row.items() if isinstance(value, str)}
-            if any(found.get(name) for name in _COUNTS):
+            found = {name: typed(value) for name, value in row.items() if isinstance(value, str)}
+            if any(found.get(name) for name in COUNTS):
                 yield self._result(number, found)
 
     def _value(self, number: int, value: object) -> Iterator[Found]:
@@ -118,9 +128,9 @@ class Traffic:
                 for one in cast("list[object]", inside):
                     yield from self._value(number, one)
                 return
-        if any(isinstance(value.get(name), int) for name in _COUNTS):
+        if any(isinstance(value.get(name), int) for name in COUNTS):
             yield self._result(number, value)
-        elif (answer := _answer_in(value)) is not None:
+        elif (answer := answer_in(value)) is not None:
             yield self._answer(number, answer, value)
         else:
             yield self._request(number, value)
@@ -129,12 +139,12 @@ class Traffic:
 
     def _answer(self, number: int, answer: Mapping[str, Any], around: Mapping[str, Any]) -> Found:
         usage = usage_of(answer)
-        model = _text(answer.get("model")) or _text(around.get("model")) or self.model
+        model = text_in(answer.get("model")) or text_in(around.get("model")) or self.model
         if usage is None:
             return Unreadable(line=number, why="its usage says no tokens")
         if not model:
             return Unreadable(line=number, why="it names no model; --model says which")
-        halved = _text(answer.get("service_tier")) == "flex" or "custom_id" in around
+        halved = text_in(answer.get("service_tier")) == "flex" or "custom_id" in around
         return Used(model=model, usage=usage, halved=halved)
 
     def _request(self, number: int, value: Mapping[str, Any]) -> Found:
@@ -142,36 +152,36 @@ class Traffic:
         if not isinstance(body, dict):
             return Unreadable(line=number, why="its body is no object")
         request = cast("dict[str, Any]", body)
-        endpoint = _text(value.get("url")) or _endpoint_of(request)
+        endpoint = text_in(value.get("url")) or endpoint_of(request)
         if endpoint is None:
-            prompt = _text(request.get("prompt"))
+            prompt = text_in(request.get("prompt"))
             if prompt is None:
                 why = "it is no request (messages, input or prompt), and has no usage"
                 return Unreadable(line=number, why=why)
             if "model" not in request:
                 return self._prompt(number, prompt)
             endpoint = "/v1/completions"
-        if not _text(request.get("model")):
+        if not text_in(request.get("model")):
             request = {**request, "model": self.model}
         if not request["model"]:
             return Unreadable(line=number, why="it names no model; --model says which")
-        return planned(endpoint, _encoded(request), output_tokens=self.output_tokens)
+        return planned(endpoint, encoded(request), output_tokens=self.output_tokens)
 
     def _prompt(self, number: int, text: str) -> Found:
         if not self.model:
             return Unreadable(line=number, why="it names no model; --model says which")
         body = {"model": self.model, "messages": [{"role": "user", "content": text}]}
         endpoint = "/v1/chat/completions"
-        return planned(endpoint, _encoded(body), output_tokens=self.output_tokens)
+        return planned(endpoint, encoded(body), output_tokens=self.output_tokens)
 
     def _result(self, number: int, value: Mapping[str, Any]) -> Found:
         """One row of a usage export: the calls of some minutes or days, added up."""
-        model = _text(value.get("model")) or self.model
+        model = text_in(value.get("model")) or self.model
         if not model:
             why = "it names no model: group the export by model, or say --model"
             return Unreadable(line=number, why=why)
         given, read, written, output = (
-            max(0, _whole(value.get(name)))
+            max(0, whole_in(value.get(name)))
             for name in (
                 *("input_tokens", "input_cached_tokens"),
                 *("input_cache_write_tokens", "output_tokens"),
@@ -184,68 +194,6 @@ class Traffic:
             written_tokens=min(written, given - read),
             output_tokens=output,
         )
-        calls = max(1, *(_whole(value.get(name)) for name in _COUNTS))
+        calls = max(1, *(whole_in(value.get(name)) for name in COUNTS))
         halved = value.get("batch") is True or value.get("service_tier") == "flex"
         return Used(model=model, usage=usage, calls=calls, halved=halved)
-
-
-_COUNTS = ("num_model_requests", "num_requests")
-
-
-def _is_table(line: bytes) -> bool:
-    """True for the header of a usage export."""
-    return not line.lstrip(BOM_UTF8).lstrip().startswith((b"{", b"[", b'"{')) and any(
-        name.encode() in line for name in _COUNTS
-    )
-
-
-def _is_document(line: bytes) -> bool:
-    """True where the first line is the beginning of JSON that goes on on the next."""
-    line = line.removeprefix(BOM_UTF8).strip()
-    if not line.startswith((b"{", b"[")):
-        return False
-    try:
-        found: object = json.loads(line)
-    except (ValueError, RecursionError):
-        # One bad line is no document; a document's first line is as short as this.
-        return len(line) < 200 and line[-1:] in b"{[,"
-    return isinstance(found, list)
-
-
-def _typed(text: str) -> Any:
-    if text.strip().lower() in {"true", "false"}:
-        return text.strip().lower() == "true"
-    try:
-        return int(float(text))
-    except (ValueError, OverflowError):
-        return text
-
-
-def _answer_in(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The part of a logged call that reports its usage."""
-    response = mapping(value.get("response"))
-    parts = (value, response, mapping(response.get("body")))
-    return next((part for part in parts if isinstance(part.get("usage"), dict)), None)
-
-
-def _endpoint_of(request: Mapping[str, Any]) -> str | None:
-    """Where a body goes that does not say so."""
-    if isinstance(request.get("messages"), list):
-        return "/v1/chat/completions"
-    if request.get("input") is None:
-        return None
-    model = str(request.get("model", ""))
-    named = {"embedding": "/v1/embeddings", "moderation": "/v1/moderations"}
-    return next((url for word, url in named.items() if word in model), "/v1/responses")
-
-
-def _encoded(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -10,7 +10,8 @@ import click
 
 from batchq.commands.batchfile import BatchFile, Problem
 from batchq.commands.lines import lines_of
-from batchq.commands.terminal import Exit, Terminal, command, many
+from batchq.commands.terminal import Exit, Terminal, command
+from batchq.common.words import many
 from batchq.settings.refusals import REFUSALS
 
 __all__ = ["validate"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["dollars"]
+from datetime import timedelta
+
+__all__ = ["dollars", "many", "span"]
 
 
 def dollars(nanodollars: int) -> str:
@@ -16,3 +18,21 @@ def dollars(nanodollars: int) -> str:
         return f"{sign}${(amount + 50_000) // 100_000 / 10_000:.4f}"
     cents = (amount + 5_000_000) // 10_000_000
     return f"{sign}${cents // 100:,}.{cents % 100:02}"
+
+
+def span(duration: timedelta) -> str:
+    """A length of time in its two largest units: ``2 h 10 min``."""
+    left = max(0, round(duration.total_seconds()))
+    parts: list[str] = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+        elif parts:
+            break
+    return " ".join(parts[:2]) or "0 s"
+
+
+def many(count: int, what: str) -> str:
+    """``1 prompt``, ``2 prompts``."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from batchq.errors import ProviderRefused
     from batchq.prompt import Outcome
-    from batchq.provider.client import BatchErrorLine
+    from batchq.provider.descriptions import BatchErrorLine
 
 __all__ = ["in_call", "in_file", "in_row"]
 

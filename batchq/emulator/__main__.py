@@ -7,7 +7,7 @@ import sys
 def main() -> None:
     try:
         from batchq.emulator.app import serve
-        from batchq.emulator.options import parse
+        from batchq.emulator.command_line import parse
     except ModuleNotFoundError as error:
         if error.name not in ("tornado", "jsonschema"):
             raise

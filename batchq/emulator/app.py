@@ -12,7 +12,7 @@ from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 from tornado.web import Application, HTTPError
 
-from batchq.emulator.handlers import base, batches, control, files, live
+from batchq.emulator.handlers import base, batches, control, files, live, one_batch, one_file
 from batchq.emulator.options import Options
 from batchq.emulator.service import Service
 
@@ -27,11 +27,11 @@ def application(service: Service) -> Application:
     azure = r"/openai"
     api: list[tuple[str, type[base.Handler]]] = [
         (r"/files", files.Files),
-        (r"/files/([^/]+)", files.OneFile),
-        (r"/files/([^/]+)/content", files.Content),
+        (r"/files/([^/]+)", one_file.OneFile),
+        (r"/files/([^/]+)/content", one_file.Content),
         (r"/batches", batches.Batches),
-        (r"/batches/([^/]+)", batches.OneBatch),
-        (r"/batches/([^/]+)/cancel", batches.CancelBatch),
+        (r"/batches/([^/]+)", one_batch.OneBatch),
+        (r"/batches/([^/]+)/cancel", one_batch.CancelBatch),
         (r"/models", live.Models),
         (r"/models/([^/]+)", live.Models),
         (rf"/({ENDPOINTS})", live.Live),

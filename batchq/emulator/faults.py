@@ -1,11 +1,11 @@
 """The faults that are armed now: which, how often still, and how often each has shown."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchq.emulator.catalogue import ALWAYS_ON, CATALOGUE, SELECTION, Fault
+from batchq.emulator.catalogue import ALWAYS_ON, CATALOGUE
+from batchq.emulator.fault import SELECTION, Fault
 from batchq.emulator.problems import Refusal
 from batchq.emulator.shapes import JsonObject, as_list, is_integer
 
@@ -182,20 +182,3 @@ def picks(options: Mapping[str, Any], *, index: int, custom_id: str, raw: bytes)
     if options.get("first") is not None:
         return index < int(options["first"])
     return False
-
-
-def parse_faults(text: str) -> dict[str, JsonObject]:
-    """Faults as the command line has them: `rows_429:every=10:times=null,slow:seconds=2`."""
-
-    def value(word: str) -> Any:
-        try:
-            return json.loads(word)
-        except ValueError:
-            return word
-
-    faults: dict[str, JsonObject] = {}
-    for part in filter(None, text.split(",")):
-        name, *options = part.strip().split(":")
-        pairs = [option.partition("=") for option in options]
-        faults[name] = {key: value(word) for key, _, word in pairs}
-    return faults

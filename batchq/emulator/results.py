@@ -1,13 +1,13 @@
 """The rows of a batch, from the moment they are made to the result files."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from batchq.emulator.clock import Pace
-from batchq.emulator.execution import Line, Ran, parse
+from batchq.emulator.execution import Line, Ran, parse, unrun_row
 from batchq.emulator.records import Batch
 from batchq.emulator.store import Store
 
@@ -60,6 +60,18 @@ def skipped(source: BinaryIO, position: int) -> Iterator[Line]:
     for index, raw in enumerate(source):
         if index >= position:
             yield parse(index, raw)
+
+
+async def give_up(
+    store: Store, batch: Batch, parts: Parts, position: int, reason: Mapping[str, str]
+) -> None:
+    """Write the rows of all lines from this position on, which will not run."""
+    pace = Pace()
+    with store.path(batch.input_file_id).open("rb") as source:
+        for line in skipped(source, position):
+            parts.error.write(unrun_row(line.custom_id, reason))
+            await pace.breathe()
+    parts.flush()
 
 
 async def copy(part: Path, place: Path, shuffle: random.Random | None, mischief: set[str]) -> None:

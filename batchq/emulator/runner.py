@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Iterator
 
 from batchq.emulator.clock import Clock, Pace
+from batchq.emulator.effects import Effects
 from batchq.emulator.execution import Line, Mischief, Ran, Reply, reply_to, run
+from batchq.emulator.faults import Faults
 from batchq.emulator.ledger import Ledger
 from batchq.emulator.options import Options
 from batchq.emulator.records import Batch
 from batchq.emulator.results import Parts
+from batchq.emulator.shapes import JsonObject
 from batchq.emulator.store import Store
 from batchq.emulator.upstream import Upstream
 
@@ -21,12 +24,15 @@ class Runner:
         clock: Clock,
         store: Store,
         ledger: Ledger,
+        faults: Faults,
         upstream: Upstream | None,
     ) -> None:
         self._options = options
         self._clock = clock
         self._store = store
         self._ledger = ledger
+        self._faults = faults
+        self._effects = Effects(faults)
         self._upstream = upstream
 
     def expires(self, batch: Batch) -> bool:
@@ -53,10 +59,19 @@ class Runner:
         moment = max(due + 0.001, self._clock.now() + 0.01)
         return moment if batch.azure else min(moment, batch.expires_at)
 
-    async def run_slice(
-        self, batch: Batch, lines: Iterator[Line], parts: Parts, *, size: int, mischief: Mischief
-    ) -> None:
-        """Run at most `size` lines for a few milliseconds, and bill and save them at once."""
+    def stop_at(self, batch: Batch) -> int:
+        """How many lines run until something happens: usually all."""
+        shares = [
+            batch.faults[name]["at"]
+            for name in ("stuck_in_progress", "partial_expiry", "cancel_midway")
+            if name in batch.faults and not (name[:5] == "stuck" and self._faults.lifted(name))
+        ]
+        return int(batch.total * min([1.0, *shares]))
+
+    async def run_slice(self, batch: Batch, lines: Iterator[Line], parts: Parts) -> None:
+        """Run those that are due for a few milliseconds, and bill and save them at once."""
+        mischief = Mischief(batch.faults | self._no_credit(), set())
+        size = min(self.due(batch), self.stop_at(batch)) - batch.ran
         if self._upstream is not None:
             ran = await self._run_upstream(self._upstream, batch, lines, size, mischief)
         else:
@@ -68,6 +83,14 @@ class Runner:
             self._ledger.record_lines(one.entry for one in ran)
             tally(batch, ran)
             self._store.save(batch)
+        for name in mischief.fired:
+            self._effects.count(batch, name)
+        await asyncio.sleep(0)
+
+    def _no_credit(self) -> JsonObject:
+        """Whether there is credit shows as the lines run, whatever it was at the create."""
+        options = self._faults.condition("no_credit")
+        return {} if options is None or options["at"] != "rows" else {"no_credit": options}
 
     def _run_here(
         self, batch: Batch, lines: Iterator[Line], size: int, mischief: Mischief

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from batchq.decide.lifecycle import is_over, search_is_due
+from batchq.decide.adopt import search_is_due
+from batchq.decide.poll import is_over
 from batchq.errors import (
     ConfigurationError,
     ProviderError,
@@ -31,13 +32,14 @@ from batchq.flow.steps import Next, apart, wake
 from batchq.journal import Epoch, Journal, Search, chunks, journal_of
 from batchq.observe import emit
 from batchq.prompt import Lane, Prompt, fingerprint
-from batchq.provider.client import Provider, ProviderBatch, provider_for
+from batchq.provider.client import Provider, provider_for
+from batchq.provider.descriptions import ProviderBatch
 from batchq.settings.config import settings
 
 if TYPE_CHECKING:
     from celery import Celery
 
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = ["EPOCH", "INSTALLATION", "epoch_of", "look_for_lost", "reuse_asked"]
 

@@ -13,7 +13,7 @@ from batchq.money.cost import PriceTable, cost_of, usage_of
 if TYPE_CHECKING:
     from batchq.journal import BatchRecord
     from batchq.prompt import Outcome
-    from batchq.provider.client import Row
+    from batchq.provider.descriptions import Row
 
 __all__ = ["Bill", "bill_of_refusal"]
 

@@ -13,23 +13,20 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from batchq.common.points import point
 from batchq.common.troubles import Trouble
-from batchq.decide.lifecycle import (
+from batchq.decide.fetch import is_of_use, never_ran, too_few_usable, verdict_on_row
+from batchq.decide.poll import files_missing
+from batchq.decide.room import limit_to_learn
+from batchq.decide.trouble import in_file, in_row
+from batchq.decide.validation import (
     AskAgain,
     BadLine,
     Hopeless,
     NoRoom,
     NotTheirs,
     after_failed_validation,
-    files_missing,
-    is_of_use,
-    limit_to_learn,
-    never_ran,
     parts_to_ask,
     split_budget,
-    too_few_usable,
-    verdict_on_row,
 )
-from batchq.decide.trouble import in_file, in_row
 from batchq.errors import ConfigurationError, ProviderError, ProviderNotFound
 from batchq.flow.bill import Bill
 from batchq.flow.pause import call_answered, call_refused, get_through, pause
@@ -40,14 +37,9 @@ from batchq.money.cost import table_of
 from batchq.observe import emit
 from batchq.observe.tracing import step_failed, traced_step
 from batchq.prompt import Outcome
-from batchq.provider.client import (
-    BatchErrorLine,
-    Provider,
-    ProviderBatch,
-    Row,
-    parse_row,
-    provider_for,
-)
+from batchq.provider.client import Provider, provider_for
+from batchq.provider.descriptions import BatchErrorLine, ProviderBatch, Row
+from batchq.provider.parse import parse_row
 from batchq.settings.config import settings
 
 if TYPE_CHECKING:

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchq.common.points import point
-from batchq.decide.lifecycle import is_due, is_due_but_for_its_account, probe_limits, tokens_allowed
+from batchq.decide.flush import is_due, is_due_but_for_its_account
+from batchq.decide.pause import probe_limits
+from batchq.decide.room import tokens_allowed
 from batchq.decide.trouble import in_call
 from batchq.errors import (
     BodyLost,
@@ -45,7 +47,7 @@ from batchq.settings.config import settings
 if TYPE_CHECKING:
     from celery import Celery
 
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = ["flush"]
 

@@ -6,14 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from batchq import notify
-from batchq.decide.lifecycle import (
-    BUDGET_PARTS,
-    budget_reached,
-    cost_under_way,
-    is_stuck,
-    ought_to_go,
-    why_stuck,
-)
+from batchq.decide.budget import BUDGET_PARTS, budget_reached, cost_under_way
+from batchq.decide.flush import is_stuck, ought_to_go, why_stuck
 from batchq.events import BudgetNear, LaneStuck
 from batchq.flow.steps import apart
 from batchq.journal import Journal, LaneRecord, journal_of

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from batchq.common.points import point
 from batchq.common.troubles import BECAUSE, Trouble
-from batchq.decide.lifecycle import account_pauses
+from batchq.common.words import span
+from batchq.decide.pause import account_pauses
 from batchq.decide.trouble import in_call
 from batchq.errors import ProviderRefused
-from batchq.events import span
 from batchq.journal import BatchRecord, journal_of
 from batchq.observe import emit
 from batchq.settings.config import settings

@@ -8,15 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from batchq.common.points import point
-from batchq.decide.lifecycle import (
-    Cancel,
-    Fetch,
-    News,
-    Wait,
-    after_poll,
-    is_over,
-    pause_between_polls,
-)
+from batchq.decide.poll import Cancel, Fetch, News, Wait, after_poll, is_over, pause_between_polls
 from batchq.errors import ConfigurationError, ProviderError, ProviderNotFound
 from batchq.flow.pause import call_refused, polled
 from batchq.flow.steps import Next, batch_lease, not_yet, wake

@@ -13,7 +13,8 @@ from batchq.celery_side.chords import keep_alive
 from batchq.celery_side.message import queue_of, request_of
 from batchq.celery_side.revoke import revoke_again
 from batchq.common.points import point
-from batchq.common.seams import UNREADABLE, is_empty
+from batchq.common.seams.queues import is_empty
+from batchq.common.seams.results import UNREADABLE
 from batchq.flow import lookout
 from batchq.flow.adopt import look_for_lost
 from batchq.flow.bill import bill_of_refusal

@@ -16,7 +16,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from batchq.common.own_errors import is_ours
 from batchq.common.points import point
-from batchq.common.seams import delays_whole_seconds
+from batchq.common.seams.queues import delays_whole_seconds
 from batchq.errors import BatchqError
 from batchq.flow.mishaps import StepFailed, is_passing, reason_of
 from batchq.journal import KILLS, is_full, journal_of

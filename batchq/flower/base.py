@@ -21,7 +21,8 @@ from batchq.errors import BatchqError, ConfigurationError, NotFound
 from batchq.flower import show
 from batchq.flower.desk import Away, off_the_loop
 from batchq.flower.seams import FlowerHandler, options_of
-from batchq.settings.config import Settings, settings
+from batchq.settings.config import settings
+from batchq.settings.record import Settings
 
 __all__ = ["Action", "Page", "why_read_only"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from batchq.common.seams import UNREADABLE
-from batchq.decide.lifecycle import NextFlush, next_flush
+from batchq.common.seams.results import UNREADABLE
+from batchq.decide.flush import NextFlush, next_flush
 from batchq.errors import ConfigurationError, JournalUnreadable, KeyMissing, NotFound
 from batchq.flower.texts import spoken
 from batchq.flower.words import pretty

@@ -11,13 +11,13 @@ from datetime import timedelta
 from statistics import median
 from typing import Any
 
-from batchq.decide.lifecycle import NextFlush, next_flush
+from batchq.decide.flush import NextFlush, next_flush
 from batchq.flower.show import duration
 from batchq.journal import BatchRecord, LaneRecord, Sums
 from batchq.money.cost import Cost
 from batchq.overview import Dead, Status
 from batchq.prompt import Lane
-from batchq.settings.config import Settings
+from batchq.settings.record import Settings
 
 __all__ = [
     "COLUMNS",

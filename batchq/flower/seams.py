@@ -16,7 +16,7 @@ from tornado.routing import URLSpec
 from tornado.template import Loader, Template
 from tornado.web import RequestHandler
 
-from batchq.common.seams import rank_state
+from batchq.common.seams.results import rank_state
 
 __all__ = [
     "PATCHES",

@@ -10,7 +10,8 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from batchq.common.words import dollars
-from batchq.flower.charts import (
+from batchq.flower.charts.bars import bar_chart
+from batchq.flower.charts.figures import (
     MEDIUM,
     NARROW,
     WIDE,
@@ -23,16 +24,15 @@ from batchq.flower.charts import (
     Tick,
     TimeChart,
     Tip,
-    bar_chart,
-    time_chart,
 )
+from batchq.flower.charts.lines import time_chart
 from batchq.flower.words import span, things
 from batchq.journal import TURNAROUNDS, Sample, Sums
 from batchq.prompt import Lane
 
 if TYPE_CHECKING:
     from batchq.journal import Journal
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = ["PASTS", "Figure", "Past", "Trends", "money", "over_time", "read_trends", "turnarounds"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from batchq.errors import ConfigurationError, KeyMissing
 
 if TYPE_CHECKING:
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = ["Codec", "codec_of"]
 

@@ -16,7 +16,8 @@ from redis.retry import Retry
 from batchq.journal.guides import guided
 from batchq.journal.journal import Journal
 from batchq.journal.store import Store
-from batchq.settings.config import Settings, settings
+from batchq.settings.config import settings
+from batchq.settings.record import Settings
 
 __all__ = ["hurried", "journal_of", "ping"]
 

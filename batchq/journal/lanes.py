@@ -29,7 +29,7 @@ from batchq.journal.replies import (
 )
 from batchq.journal.store import Store
 from batchq.prompt import Lane
-from batchq.settings.account import Limits
+from batchq.settings.limits import Limits
 
 __all__ = ["Lanes"]
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from batchq.errors import ConfigurationError, StorageAway
 
 if TYPE_CHECKING:
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = ["PART", "Storage", "storage_of"]
 

@@ -24,7 +24,7 @@ from batchq.journal.replies import (
 )
 from batchq.journal.scripts import Call, Scripts
 from batchq.prompt import Lane, Outcome, pack, unpack
-from batchq.settings.config import Settings
+from batchq.settings.record import Settings
 
 __all__ = ["Store"]
 

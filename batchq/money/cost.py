@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from batchq.common.words import dollars
-from batchq.money.tariffs import PriceTable, table_of
+from batchq.money.tables import PriceTable, table_of
 from batchq.money.usage import Usage, mapping, parsed, tokens, usage_of
 from batchq.prompt import estimate_tokens
 

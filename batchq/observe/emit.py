@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 from celery.exceptions import SoftTimeLimitExceeded
 
 from batchq.common.own_errors import is_ours
-from batchq.decide.lifecycle import (
-    why_failed,
-)
+from batchq.decide.poll import why_failed
 from batchq.events import (
     AccountGoesOn,
     AccountPaused,
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from batchq.common.troubles import Trouble
-    from batchq.provider.client import BatchErrorLine
+    from batchq.provider.descriptions import BatchErrorLine
 
 __all__ = [
     "stops_nothing",

@@ -15,11 +15,14 @@ from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-from batchq.decide.lifecycle import NO_LIMIT, late_by, longest_wait, tokens_allowed
+from batchq.decide.flush import late_by
+from batchq.decide.poll import longest_wait
+from batchq.decide.room import NO_LIMIT, tokens_allowed
 from batchq.journal import TURNAROUNDS, BatchRecord, LaneRecord, OwnError, Sums, hurried, journal_of
 from batchq.prompt import Lane
-from batchq.provider.client import STATUSES
-from batchq.settings.config import Settings, settings
+from batchq.provider.descriptions import STATUSES
+from batchq.settings.config import settings
+from batchq.settings.record import Settings
 
 __all__ = ["METRICS", "Metric", "Reading", "Sheet", "Shown", "about", "measure", "read"]
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 from typing import Annotated, Any, ClassVar, Literal, cast
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from batchq.common.record import Record
 from batchq.errors import ConfigurationError
+from batchq.settings.addresses import (
+    azure_endpoint,
+    azure_resource,
+    openai_endpoint,
+    origin_of,
+    read_base_url,
+)
 from batchq.settings.gateway import (
     Headers,
     check_certificate,
@@ -28,36 +28,11 @@ from batchq.settings.gateway import (
     headers_shown,
     read_headers,
 )
-from batchq.settings.sources import function_source, nothing_read, read, source
+from batchq.settings.limits import BATCH_ENDPOINTS, Limits
+from batchq.settings.sources import function_source, keeps_a_secret, nothing_read, read, source
 
-__all__ = ["BATCH_ENDPOINTS", "Account", "Limits"]
+__all__ = ["Account"]
 
-BATCH_ENDPOINTS = frozenset(
-    {
-        "/v1/chat/completions",
-        "/v1/completions",
-        "/v1/embeddings",
-        "/v1/images/edits",
-        "/v1/images/generations",
-        "/v1/moderations",
-        "/v1/responses",
-        "/v1/videos",
-    }
-)
-
-
-class Limits(Record):
-    """What the provider takes: of one file, and of prompts waiting at the same time."""
-
-    _what: ClassVar[str] = "limit"
-
-    lines: PositiveInt = 50_000
-    bytes: PositiveInt = 190_000_000
-    embedding_inputs: PositiveInt = 50_000
-    enqueued_tokens: PositiveInt | dict[str, PositiveInt] | None = None
-
-
-_OPENAI = "https://api.openai.com/v1"
 _WEBHOOK_SECRET = "env:OPENAI_WEBHOOK_SECRET"  # noqa: S105 where it is, and not what
 
 
@@ -75,17 +50,6 @@ def _secret_source(value: object) -> str:
 
 def _client_source(value: object) -> str | None:
     return None if value is None else function_source(value, "client", "openai.OpenAI client")
-
-
-def _base_url(value: object) -> str:
-    if isinstance(value, str):
-        parts = urlsplit(value.strip())
-        plain = parts.username is None and not parts.query and not parts.fragment
-        if parts.scheme in ("http", "https") and parts.hostname and plain:
-            return urlunsplit(parts).rstrip("/")
-    raise ConfigurationError(
-        "base_url", None, "accepted is http(s)://host[:port][/path], with no user, query or key"
-    )
 
 
 def _provider(value: object) -> str | None:
@@ -110,7 +74,7 @@ class Account(Record):
     _what: ClassVar[str] = "setting of an account"
 
     kind: Literal["openai", "azure"] = "openai"
-    base_url: Annotated[str, BeforeValidator(_base_url)] = ""
+    base_url: Annotated[str, BeforeValidator(read_base_url)] = ""
     api_key: Annotated[str, BeforeValidator(_key_source)] = ""
     azure_ad_token: Annotated[str | None, BeforeValidator(_token_source)] = None
     client: Annotated[str | None, BeforeValidator(_client_source)] = None
@@ -136,13 +100,13 @@ class Account(Record):
         values = dict(cast("dict[str, object]", given))
         azure = values.get("kind") == "azure"
         if values.get("base_url") is None:
-            values["base_url"] = _azure_endpoint() if azure else _openai_endpoint()
+            values["base_url"] = azure_endpoint() if azure else openai_endpoint()
         if all(values.get(way) is None for way in _WAYS):
             values["api_key"] = "env:AZURE_OPENAI_API_KEY" if azure else "env:OPENAI_API_KEY"
         elif values.get("api_key") is None:
             values.pop("api_key", None)
         if azure:
-            values["base_url"] = _resource(values["base_url"])
+            values["base_url"] = azure_resource(values["base_url"])
             if values.get("api_version") is None:
                 values["api_version"] = os.environ.get("OPENAI_API_VERSION") or None
         return values
@@ -187,7 +151,7 @@ class Account(Record):
         """
         held = read(self.webhook_secret, "webhook_secret", "secret")
         secrets = [secret for part in held.split(",") if (secret := part.strip())]
-        if not all(map(_keeps_a_secret, secrets)):
+        if not all(map(keeps_a_secret, secrets)):
             why = "what is there is none: one is cut off or mistyped"
             raise nothing_read(self.webhook_secret, "webhook_secret", "secret", why)
         return secrets
@@ -214,7 +178,7 @@ class Account(Record):
 
     def _rest_of(self, url: str) -> str | None:
         base, parts = urlsplit(self.base_url), urlsplit(url)
-        if _origin(base) != _origin(parts):
+        if origin_of(base) != origin_of(parts):
             return None
         rest = parts.path.removeprefix(base.path)
         inside = parts.path.startswith(base.path) and rest[:1] in ("", "/")
@@ -228,41 +192,3 @@ def _only_one(account: Account, fields: tuple[str, ...], why: str) -> None:
     given = [name for name in fields if getattr(account, name)]
     if len(given) > 1:
         raise ConfigurationError(given[1], None, f"it cannot stand beside {given[0]}: {why}")
-
-
-def _openai_endpoint() -> str:
-    return os.environ.get("OPENAI_BASE_URL") or _OPENAI
-
-
-def _azure_endpoint() -> str:
-    endpoint = os.environ.get("AZURE_OPENAI_ENDPOINT")
-    if not endpoint:
-        raise ConfigurationError(
-            "base_url",
-            None,
-            "an azure account needs its resource URL, https://NAME.openai.azure.com, here "
-            "or in AZURE_OPENAI_ENDPOINT",
-        )
-    return endpoint
-
-
-def _resource(url: object) -> object:
-    """An Azure resource URL without the /openai or /openai/v1 that some clients put behind it."""
-    return re.sub(r"/openai(/v1)?/?$", "", url) if isinstance(url, str) else url
-
-
-def _origin(parts: Any) -> tuple[str, str | None, int | None]:
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-
-
-def _keeps_a_secret(secret: str) -> bool:
-    """False for what is so short that anybody could sign with it: of "whsec_" nothing is left."""
-    if not secret.startswith("whsec_"):
-        return len(secret) >= _SHORTEST_SECRET
-    try:
-        return len(base64.b64decode(secret.removeprefix("whsec_"))) >= _SHORTEST_SECRET
-    except ValueError:
-        return False
-
-
-_SHORTEST_SECRET = 16

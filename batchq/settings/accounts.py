@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from batchq.common.record import explain
 from batchq.errors import ConfigurationError, UnknownAccount
-from batchq.settings.account import BATCH_ENDPOINTS, Account
+from batchq.settings.account import Account
 from batchq.settings.keyring import KeyRing
+from batchq.settings.limits import BATCH_ENDPOINTS
 from batchq.settings.matching import choose
 
 __all__ = ["Accounts", "read_accounts"]

@@ -6,6 +6,7 @@ It is read when it is needed, and kept nowhere in here.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import importlib
 import inspect
@@ -24,6 +25,7 @@ __all__ = [
     "fingerprint",
     "function_source",
     "is_source",
+    "keeps_a_secret",
     "nothing_read",
     "read",
     "source",
@@ -123,3 +125,16 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
 def fingerprint(key: str) -> str:
     """Tells two keys apart without showing either."""
     return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def keeps_a_secret(secret: str) -> bool:
+    """False for what is so short that anybody could sign with it: of "whsec_" nothing is left."""
+    if not secret.startswith("whsec_"):
+        return len(secret) >= _SHORTEST_SECRET
+    try:
+        return len(base64.b64decode(secret.removeprefix("whsec_"))) >= _SHORTEST_SECRET
+    except ValueError:
+        return False
+
+
+_SHORTEST_SECRET = 16

@@ -11,7 +11,7 @@ from celery import current_app, signals
 
 import batchq.task
 from batchq.capture.http import install_hook
-from batchq.common.seams import active_apps
+from batchq.common.seams.tasks import active_apps
 from batchq.settings.config import behind
 from batchq.testing.asked import Asked
 from batchq.testing.replies import Rules, answerer

@@ -11,7 +11,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from batchq.prompt import Outcome
-from batchq.provider.client import Row
+from batchq.provider.descriptions import Row
 from batchq.testing.asked import Request, shown
 from batchq.testing.bodies import MAKERS, ToolCall
 from batchq.testing.failures import Unanswered

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from batchq.capture.delivery import asked_again_after, refusal
 from batchq.capture.run import OnChanged, Run, running
-from batchq.decide.lifecycle import verdict_on_row
+from batchq.decide.fetch import verdict_on_row
 from batchq.prompt import Outcome, Prompt
 from batchq.settings.config import settings_without_redis
 from batchq.testing.asked import Asked, Request

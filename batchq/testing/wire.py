@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from typing import Any, cast
 
 from batchq.capture.run import current_run
-from batchq.common.seams import task_stack
-from batchq.settings.account import BATCH_ENDPOINTS
+from batchq.common.seams.tasks import task_stack
+from batchq.settings.limits import BATCH_ENDPOINTS
 from batchq.testing.asked import Request, shown
 from batchq.testing.failures import Unanswered
 from batchq.testing.replies import Reply

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchq.decide.lifecycle import verdict_on_row
+from batchq.decide.fetch import verdict_on_row
 from batchq.prompt import Outcome
-from batchq.provider.client import parse_row
+from batchq.provider.parse import parse_row
 from batchq.provider.wordings import error_in_words, status_in_words
 
 QUOTED = {"error": {"message": "No such tool.", "code": "bad_tool", "param": "tools", "type": "x"}}

@@ -16,8 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import OpenAI
 
-from batchq.decide.lifecycle import after_failed_validation, files_missing
-from batchq.provider.client import Provider, ProviderBatch, _batch
+from batchq.decide.poll import files_missing
+from batchq.decide.validation import after_failed_validation
+from batchq.provider.client import Provider
+from batchq.provider.descriptions import ProviderBatch
+from batchq.provider.parse import parse_batch
+from batchq.provider.sending import Sender
 from tests.capture.bench import Bench, ask
 from tests.cases.test_hostile_rows import _VALUES
 
@@ -41,7 +45,7 @@ _LIKELY = {"request_counts": _COUNTS, "errors": _ERRORS, "status": st.just("comp
     )
 )
 def test_every_field_may_be_of_any_type(answer: dict[str, Any]) -> None:
-    batch = _batch(answer)
+    batch = parse_batch(answer)
     texts = (batch.status, batch.output_file_id, batch.model, *batch.metadata.values())
     assert all(text is None or text.encode() for text in texts)
     assert all(0 <= count <= 2**53 for count in (batch.total, batch.completed, batch.failed))
@@ -55,14 +59,14 @@ def test_every_field_may_be_of_any_type(answer: dict[str, Any]) -> None:
     "time", [1764288000, "1764288000", 1764288000.25, 1764288000250, "2025-11-28T00:00:00Z"]
 )
 def test_a_time_is_read_however_it_is_written(time: Any) -> None:
-    found = _batch({"id": "batch_1", "created_at": time}).created_at
+    found = parse_batch({"id": "batch_1", "created_at": time}).created_at
     assert found is not None
     assert found.replace(microsecond=0) == datetime(2025, 11, 28, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("time", ["soon", "", [], {}, True, float("nan"), 10**400, -(10**30)])
 def test_a_time_that_is_none_is_no_time(time: Any) -> None:
-    assert _batch({"id": "batch_1", "created_at": time}).created_at is None
+    assert parse_batch({"id": "batch_1", "created_at": time}).created_at is None
 
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
@@ -85,13 +89,13 @@ Change = Callable[[dict[str, Any]], dict[str, Any]]
 def test_a_journey_with_an_odd_batch(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, change: Change
 ) -> None:
-    retrieve = Provider._json
+    retrieve = Sender.json
 
-    def odd(provider: Provider, call: str, send: Any) -> dict[str, Any]:
-        answer = retrieve(provider, call, send)
+    def odd(sender: Sender, call: str, send: Any) -> dict[str, Any]:
+        answer = retrieve(sender, call, send)
         return change(answer) if call == "batches.retrieve" else answer
 
-    monkeypatch.setattr(Provider, "_json", odd)
+    monkeypatch.setattr(Sender, "json", odd)
 
     @bench.task
     def body() -> str:
@@ -110,7 +114,7 @@ def test_a_status_that_cannot_be_written_is_waited_for(
 
     def odd(provider: Provider, batch_id: str) -> ProviderBatch:
         found = retrieve(provider, batch_id)
-        return _batch({"id": found.id, "status": words.pop()}) if words else found
+        return parse_batch({"id": found.id, "status": words.pop()}) if words else found
 
     monkeypatch.setattr(Provider, "retrieve", odd)
 

@@ -19,8 +19,8 @@ from openai import OpenAI
 import batchq
 from batchq import ConfigurationError, KnownRefusal
 from batchq.commands.batchfile import BatchFile
-from batchq.settings.config import Settings
 from batchq.settings.expiring import expires_at
+from batchq.settings.record import Settings
 from batchq.settings.refusals import REFUSALS, known_refusal
 from tests.capture.bench import Bench, user
 

@@ -36,7 +36,7 @@ from batchq.flow.flush import flush
 from batchq.flow.rescue import rescue
 from batchq.journal import BatchRecord, Journal
 from batchq.prompt import Outcome, pack
-from batchq.settings.account import Limits
+from batchq.settings.limits import Limits
 from tests.capture.bench import Bench, ask
 from tests.harness import ROOT
 from tests.journals import LANE, capture, chat, claim, message, outcome, prompt

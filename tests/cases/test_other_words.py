@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from batchq.provider.client import _batch
+from batchq.provider.parse import parse_batch
 
 
 def status(word: Any, **more: Any) -> str:
-    return _batch({"id": "batch_1", "status": word, **more}).status
+    return parse_batch({"id": "batch_1", "status": word, **more}).status
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ from batchq.flow.flush import flush
 from batchq.journal import BatchRecord, Journal
 from batchq.money.cost import table_of
 from batchq.prompt import Lane, Outcome
-from batchq.provider.client import Row
-from batchq.settings.account import Limits
+from batchq.provider.descriptions import Row
 from batchq.settings.config import settings
+from batchq.settings.limits import Limits
 from tests.harness import Stack
 from tests.journals import LANE, chat, claim, message, prompt
 from tests.test_flow import EMBEDDINGS, Steps

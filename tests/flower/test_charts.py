@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchq.flower.charts import (
+from batchq.flower.charts.bars import bar_chart
+from batchq.flower.charts.figures import (
     MEDIUM,
     NARROW,
     WIDE,
@@ -25,10 +26,9 @@ from batchq.flower.charts import (
     Tick,
     TimeChart,
     Tip,
-    bar_chart,
-    scale_of,
-    time_chart,
 )
+from batchq.flower.charts.lines import time_chart
+from batchq.flower.charts.svg import scale_of
 from batchq.flower.trends import PASTS, Figure, Past, money, over_time, turnarounds
 from batchq.flower.words import moment, pretty, short, size, span, things
 from batchq.journal import TURNAROUNDS, Sample, Sums

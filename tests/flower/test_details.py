@@ -14,7 +14,7 @@ from celery.states import REVOKED
 
 from batchq.journal import Journal
 from batchq.prompt import Lane
-from batchq.settings.account import Limits
+from batchq.settings.limits import Limits
 from tests.flower.browser import NARROW, WIDE, Browser, chromium
 from tests.flower.filled import Filled, ask, fill, steps_of, write_past
 from tests.flower.site import Site

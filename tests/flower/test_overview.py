@@ -27,7 +27,7 @@ from batchq.journal import BatchRecord, LaneRecord, Sums
 from batchq.observe.health import Finding
 from batchq.overview import Dead, Status
 from batchq.prompt import Lane
-from batchq.settings.config import Settings
+from batchq.settings.record import Settings
 
 CHAT = Lane(account="default", endpoint="/v1/chat/completions", model="luna")
 OTHER = Lane(account="research", endpoint="/v1/responses", model="sol", label="nightly")

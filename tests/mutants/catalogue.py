@@ -301,14 +301,14 @@ _FETCHING = [
     ),
     Mutant(
         "a stuck batch is never cancelled",
-        "batchq/decide/lifecycle.py",
+        "batchq/decide/poll.py",
         "case _ if age >= settings.batch_deadline:",
         "case _ if False:",
         (f"{LIFECYCLE}::test_a_batch_past_its_deadline_is_cancelled_and_then_given_up",),
     ),
     Mutant(
         "what the SDK would retry is final",
-        "batchq/decide/lifecycle.py",
+        "batchq/decide/fetch.py",
         "return not (status in _ASKED_AGAIN or status >= 500), outcome",
         "return True, outcome",
         (f"{LIFECYCLE}::test_what_the_sdk_retries_live_is_asked_again",),
@@ -608,7 +608,7 @@ _LOST_JOURNAL = [
     ),
     Mutant(
         "an account is looked through once, though its list may lag",
-        "batchq/decide/lifecycle.py",
+        "batchq/decide/adopt.py",
         "return last.of != of or (last.looks < _SEARCHES and now - last.at >= grace)",
         "return last.of != of",
         (f"{LOST_JOURNAL}::test_an_account_is_looked_through_again_when_its_list_may_have_lagged",),
@@ -668,7 +668,7 @@ _WEBHOOKS = [
     Mutant(
         "an empty secret verifies what anybody signs",
         "batchq/settings/account.py",
-        "if not all(map(_keeps_a_secret, secrets)):",
+        "if not all(map(keeps_a_secret, secrets)):",
         "if False:",
         (f"{WEBHOOK}::test_a_secret_that_anybody_can_guess_is_none",),
     ),

@@ -14,7 +14,7 @@ from batchq.errors import BatchqError, NotBatchable, PromptTooLarge, UnknownAcco
 
 if TYPE_CHECKING:
     from batchq.prompt import Outcome
-    from batchq.settings.config import Settings
+    from batchq.settings.record import Settings
 
 __all__ = ["ask", "recalled", "refuse", "tell_once"]
 

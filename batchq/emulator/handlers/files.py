@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from tornado.web import stream_request_body
 
-from batchq.emulator.handlers.base import ApiHandler
+from batchq.emulator.handlers.api import ApiHandler
 from batchq.emulator.problems import (
     Refusal,
     above_maximum,
@@ -25,7 +25,6 @@ LARGEST_BATCH = 200_000_000
 BATCH_FILES_LIVE = 30 * 86_400
 OTHER_FILES_LIVE = 10 * 365 * 86_400
 SHORTEST_LIFE, LONGEST_LIFE = 3600, 2_592_000
-CHUNK = 1 << 18
 
 
 def expiry_seconds(given: object, param: str) -> int:
@@ -170,57 +169,3 @@ def listed(page: list[JsonObject], *, more: bool) -> JsonObject:
         "last_id": page[-1]["id"] if page else None,
         "has_more": more,
     }
-
-
-class OneFileHandler(ApiHandler):
-    def find(self, file_id: str) -> StoredFile:
-        now = self.service.clock.now()
-        file = self.service.store.file(file_id, now=now, owner=self.owner)
-        if file is None:
-            raise no_such_file(file_id)
-        return file
-
-
-class OneFile(OneFileHandler):
-    calls: ClassVar[dict[str, str]] = {"GET": "retrieve_file", "DELETE": "delete_file"}
-
-    async def get(self, file_id: str) -> None:
-        await self.reply(self.find(file_id).view())
-
-    async def delete(self, file_id: str) -> None:
-        self.find(file_id)
-        self.service.store.remove_file(file_id)
-        await self.reply({"id": file_id, "object": "file", "deleted": True})
-
-
-class Content(OneFileHandler):
-    calls: ClassVar[dict[str, str]] = {"GET": "content"}
-
-    async def get(self, file_id: str) -> None:
-        fire = self.service.faults.fire
-        if fire("content_502") is not None:
-            self.html(502, "502 Bad Gateway")
-            return
-        if fire("content_404_once") is not None:
-            raise no_such_file(file_id)
-        file = self.find(file_id)
-        cut = fire("content_cut")
-        until = None if cut is None else int(file.bytes * cut["at"])
-        await self._stream(file, until=until, garbled=fire("content_garbled") is not None)
-
-    async def _stream(self, file: StoredFile, *, until: int | None, garbled: bool) -> None:
-        """The bytes in pieces, as fast as the client takes them."""
-        self.set_header("content-type", "application/octet-stream")
-        self.set_header("content-length", str(file.bytes))
-        left = file.bytes if until is None else until
-        with self.service.store.path(file.id).open("rb") as source:
-            while left > 0:
-                chunk = source.read(min(CHUNK, left))
-                left -= len(chunk)
-                self.send(bytes(byte ^ 255 for byte in chunk[:9]) + chunk[9:] if garbled else chunk)
-                garbled = False
-                await self.flush()
-        if until is not None:
-            await self.flush()
-            self.drop()
-        self.end()

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from batchq.emulator.answers import chat, responses
 from batchq.emulator.execution import Reply, reply_to
-from batchq.emulator.handlers.base import ApiHandler
+from batchq.emulator.handlers.api import ApiHandler
 from batchq.emulator.ledger import Entry
 from batchq.emulator.prices import PRICES
 from batchq.emulator.problems import Refusal, no_such_model
