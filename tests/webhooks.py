@@ -48,16 +48,21 @@ def signed(
 
 @contextmanager
 def serving(
-    stack: Stack, module: str, environment: Mapping[str, str] | None = None
+    stack: Stack,
+    module: str,
+    environment: Mapping[str, str] | None = None,
+    limits: Mapping[str, int] | None = None,
 ) -> Iterator[Process]:
-    """The server of an app, in a process of its own."""
+    """The server of an app, in a process of its own; with ``limits`` of its own too."""
     code = (
         f"from {module} import app\n"
-        "from batchq.webhook.server import serve\n"
-        "serve(app, port=0, ready=lambda url: print('ready on', url))"
+        "from batchq.webhook import server\n"
+        f"server._LIMITS |= {dict(limits or {})}\n"
+        "server.serve(app, port=0, ready=lambda url: print('ready on', url))"
     )
     given = {"OPENAI_WEBHOOK_SECRET": SECRET} if environment is None else environment
-    server = stack.process([sys.executable, "-c", code], name="webhooks", environment=given)
+    name = f"webhooks{len(stack.processes)}"
+    server = stack.process([sys.executable, "-c", code], name=name, environment=given)
     yield server
     server.stop()
 

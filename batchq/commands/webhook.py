@@ -24,7 +24,7 @@ def webhook(to: Terminal, *, host: str, port: int) -> Exit:
     """Take the provider's webhooks.
 
     At POST /webhook, until SIGTERM or Ctrl-C. It speaks plain HTTP: leave it behind what ends
-    TLS. Ends with 2 where no account has a secret to verify webhooks with.
+    TLS. Needs batchq[webhook]. Ends with 2 where no account has a secret to verify webhooks with.
     """
     # Here: it imports the SDK, which takes a second.
     from batchq.webhook.server import serve
