@@ -11,13 +11,14 @@ from weakref import WeakSet
 import redis
 from celery import signals
 
-from batchq import flower, notify
+from batchq import flower
 from batchq.celery_side.stand_in import StandIn
 from batchq.common.seams.queues import add_queue, unrouted
 from batchq.errors import ConfigurationError, StorageAway
 from batchq.journal import journal_of
 from batchq.journal.codec import codec_of
 from batchq.journal.storage import storage_of
+from batchq.notify import step as notices
 from batchq.observe.health import refusal, remember
 from batchq.settings.config import behind, settings
 
@@ -100,7 +101,7 @@ def _refuse_to_start(sender: Any = None, signal: Any = None, **_: Any) -> None:
             _put_on(sender.app)
             if signal is signals.worker_init:
                 codec_of(settings(sender.app))  # A key that is missing is found out here.
-                notify.begin(sender.app)  # Likewise URLs.
+                notices.begin(sender.app)  # Likewise URLs.
                 storage_of(settings(sender.app))  # Likewise a package.
             refused = refusal(sender.app)
             remember(sender.app)
@@ -136,7 +137,8 @@ def _put_on(app: Any) -> None:
     config = settings(app)
     add_queue(app, config.queue)
     for step in (flush, poll, fetch, resume, rescue):
-        _task(app, step, config.queue)
+        _task(app, step, config.queue, _OPTIONS)
+    _task(app, notices.notify, config.queue, _OPTIONS | notices.RETRIES)
     app.steps["worker"].add(StandIn)
     tick = config.tick.total_seconds()
     # A tick that nobody took is worth nothing when the next one is there.
@@ -148,7 +150,7 @@ def _put_on(app: Any) -> None:
         app.add_periodic_task(schedule, signature, name=f"batchq.flush-at-{number}")
 
 
-def _task(app: Any, step: Callable[..., None], queue: str) -> None:
+def _task(app: Any, step: Callable[..., None], queue: str, options: dict[str, Any]) -> None:
     from batchq.flow.mishaps import contained
 
     def run(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -165,12 +167,12 @@ def _task(app: Any, step: Callable[..., None], queue: str) -> None:
         def annotate(cls) -> None:
             super().annotate()  # pyright: ignore[reportUnknownMemberType]  # the base is the app's
             # What the app says of "*" is meant for its own tasks.
-            for option, value in (_OPTIONS | _SAID_AT_EACH_CALL).items():
+            for option, value in (options | _SAID_AT_EACH_CALL).items():
                 setattr(cls, option, value)
 
-        def apply_async(self, *args: Any, **options: Any) -> Any:
+        def apply_async(self, *args: Any, **said: Any) -> Any:
             # Past the routes of the app: what they say of "*" is meant for its own tasks too.
-            sent = {"queue": queue, "router": unrouted(self.app)} | options
+            sent = {"queue": queue, "router": unrouted(self.app)} | said
             return base.apply_async(self, *args, **sent)
 
     run.__doc__ = step.__doc__
@@ -181,7 +183,7 @@ def _task(app: Any, step: Callable[..., None], queue: str) -> None:
         bind=True,
         shared=False,
         typing=False,
-        **_OPTIONS,
+        **options,
     )
 
 

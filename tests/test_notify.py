@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from typing import Any
 
 import pytest
+from celery.contrib.testing.worker import TestWorkController
 
 from batchq import notify
+from batchq.common.seams import is_empty
 from batchq.errors import ConfigurationError
 from batchq.events import (
     AccountPaused,
@@ -24,9 +28,12 @@ from batchq.events import (
     LimitReached,
     PromptDead,
 )
-from batchq.flow.rescue import rescue
+from batchq.flow import lookout
 from batchq.journal import Journal, journal_of
-from batchq.notify import NEWS, message
+from batchq.notify import NEWS
+from batchq.notify.receivers import receivers
+from batchq.notify.step import begin
+from batchq.notify.words import message
 from batchq.observe import emit
 from batchq.settings.config import settings
 from tests.apps.base import make_app
@@ -37,6 +44,10 @@ from tests.outcomes import _texts
 APP = "tests.apps.notices"
 SECRET = "canary-T0-B0-9d27"
 CANARY = "canary-prompt-5b1e"
+
+
+_state: Any = import_module("celery._state")
+_worker_state: Any = import_module("celery.worker.state")
 
 
 class Receiver:
@@ -104,44 +115,83 @@ class Shop:
 
     def __init__(self, **options: Any) -> None:
         self.app = make_app("shop", **{"batchq_tick": 0.05, **options})
+        self.app.finalize()
+        # Beat is away, and nobody else is to tick.
+        self.app.steps["worker"].clear()
 
     @property
     def journal(self) -> Journal:
         return journal_of(self.app)
 
+    @property
+    def task(self) -> Any:
+        return self.app.tasks["batchq.notify"]
+
     def install(self, *urls: str, **options: Any) -> None:
         notify.install(self.app, urls, **options)
-        notify.begin(self.app)
+        begin(self.app)
 
     def tell(self, *events: Event) -> None:
         for event in events:
             emit.tell(self.app, event)
 
+    def tick(self) -> None:
+        lookout.look(self.app)
+
     def tick_until(self, condition: Callable[[], Any], description: str) -> None:
         def holds() -> Any:
-            notify.wake(self.app)
+            self.tick()
             return condition()
 
         wait_until(holds, description=description, timeout=15)
-        self.quiet()
 
-    def ticks(self, count: int = 5) -> None:
-        for _ in range(count):
-            notify.wake(self.app)
-            self.quiet()
+    def untold(self, number: int = 1) -> list[Event]:
+        return self.journal.events.read(after=self.journal.events.notified(number))
 
-    def quiet(self) -> None:
-        """Wait until no thread is at it."""
-        for one in notify._receivers(self.app):
-            if one._thread is not None:
-                one._thread.join()
+    def all_told(self) -> None:
+        """Tick until there is nothing left to tell."""
+        numbers = range(1, 1 + len(receivers(self.app)))
+        self.tick_until(lambda: not any(map(self.untold, numbers)), "everybody has been told")
+
+    def let_pass(self, number: int = 1) -> None:
+        """The pause behind a message to a receiver is over."""
+        self.journal.store.redis.delete(self.journal.store.key("told", f"notify:{number}"))
+
+
+@contextmanager
+def working(shop: Shop) -> Iterator[None]:
+    """Within it, a worker takes Batchq's steps, in a thread of this process."""
+    worker = TestWorkController(
+        app=shop.app,
+        pool="solo",
+        hostname=f"{uuid.uuid4().hex}@here",
+        queues=["batchq"],
+        **dict.fromkeys(("without_heartbeat", "without_mingle", "without_gossip"), True),
+    )
+
+    def work() -> None:
+        shop.app.set_current()  # In this thread.
+        worker.start()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    worker.ensure_started()
+    # It says so for the whole process.
+    _state._set_task_join_will_block(False)
+    try:
+        yield
+    finally:
+        _worker_state.should_terminate = 0
+        thread.join()
+        _worker_state.should_terminate = None
 
 
 @pytest.fixture
 def shop(server: Server) -> Iterator[Shop]:
+    """With a worker."""
     shop = Shop()
-    yield shop
-    shop.quiet()
+    with working(shop):
+        yield shop
 
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -213,7 +263,7 @@ def test_one_event_is_one_line(shop: Shop, receiver: Receiver) -> None:
     shop.tell(finished())
     shop.tick_until(lambda: receiver.posts, "it is posted")
     assert receiver.texts[0].startswith("shop: batch b1 of lane")
-    shop.ticks()
+    shop.all_told()
     assert len(receiver.posts) == 1, "and not again"
 
 
@@ -230,16 +280,20 @@ def test_many_that_end_within_seconds_are_one_message(shop: Shop, receiver: Rece
 def test_after_a_message_there_is_a_pause_in_which_news_are_gathered(
     server: Server, receiver: Receiver
 ) -> None:
-    shop = Shop(batchq_tick=0.7)
+    shop = Shop(batchq_tick=600)
     shop.install(receiver.url)
-    shop.tell(finished("b1"))
-    shop.tick_until(lambda: receiver.posts, "the first is posted")
-    shop.tell(finished("b2"))
-    shop.ticks(3)
-    shop.tell(finished("b3"))
-    shop.ticks(3)
-    assert len(receiver.posts) == 1
-    shop.tick_until(lambda: len(receiver.posts) == 2, "the others are posted")
+    with working(shop):
+        shop.tell(finished("b1"))
+        shop.all_told()
+        pause = shop.journal.store.redis.pttl(shop.journal.store.key("told", "notify:1"))
+        assert 600_000 < pause <= 1_200_000
+        for batch in ("b2", "b3"):
+            shop.tell(finished(batch))
+            shop.tick()
+        assert len(shop.untold()) == 2
+        shop.let_pass()
+        shop.all_told()
+    assert len(receiver.posts) == 2
     assert "b2" in receiver.texts[1]
     assert "b3" in receiver.texts[1]
 
@@ -255,14 +309,14 @@ def test_what_is_not_asked_for_is_not_posted(shop: Shop, receiver: Receiver) -> 
 def test_a_failure_for_want_of_room_is_said_by_the_limit(shop: Shop, receiver: Receiver) -> None:
     shop.install(receiver.url)
     shop.tell(failed(reason="no_room"))
-    shop.ticks()
+    shop.all_told()
     assert receiver.posts == []
 
 
 def test_what_happened_before_is_no_news(shop: Shop, receiver: Receiver) -> None:
     shop.tell(finished("old"))
     shop.install(receiver.url)
-    shop.ticks()
+    shop.tick()
     shop.tell(finished("new"))
     shop.tick_until(lambda: receiver.posts, "it is posted")
     assert "old" not in receiver.texts[0]
@@ -307,24 +361,55 @@ def test_a_receiver_that_is_out_of_order_is_told_later(
     shop.tell(finished("b1"))
     shop.tick_until(lambda: receiver.posts, "it is tried")
     shop.tell(finished("b2"))
-    shop.tick_until(lambda: len(receiver.posts) == 3, "it is tried until it succeeds")
+    shop.all_told()
+    assert len(receiver.posts) == 3
     assert "b1" in receiver.texts[2]
     assert "b2" in receiver.texts[2]
-    shop.ticks()
-    assert len(receiver.posts) == 3
     assert f"receiver 1 of notices is not told yet ({why})" in caplog.text
     assert SECRET not in caplog.text
 
 
-def test_it_waits_as_long_as_the_receiver_says(shop: Shop, receiver: Receiver) -> None:
-    receiver.answers = [(429, {"Retry-After": "77"})]
+def test_who_takes_nothing_for_an_hour_is_told_no_more_of_it(
+    shop: Shop, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the log says what it was not told. What comes after that is told."""
+    shop.task.max_retries = 1
+    receiver.answers = [(503, {})] * 2
+    shop.install(receiver.url)
+    shop.tell(failed("b1"))
+    shop.all_told()
+    assert len(receiver.posts) == 2
+    shown = [record for record in caplog.records if "is not told any more" in record.message]
+    assert [record.message.partition("more: ")[2] for record in shown] == [receiver.texts[1]]
+    assert "Traceback" not in caplog.text
+    shop.let_pass()
+    shop.tell(finished("b2"))
+    shop.all_told()
+    assert receiver.texts[2].startswith("shop: batch b2")
+
+
+def test_a_task_that_is_lost_is_sent_again(server: Server, receiver: Receiver) -> None:
+    """The message is a wake-up, and what is to be told is in the journal."""
+    shop = Shop()
     shop.install(receiver.url)
     shop.tell(finished())
-    shop.tick_until(lambda: receiver.posts, "it is tried")
-    known = shop.journal.events.notified(notify._receivers(shop.app)[0].id)
-    assert 70_000 < known.until - shop.journal.clock.now() <= 77_000
-    shop.ticks()
+    shop.tick()
+    assert shop.journal.store.redis.delete("batchq") == 1
+    with working(shop):
+        shop.let_pass()
+        shop.all_told()
     assert len(receiver.posts) == 1
+
+
+def test_a_task_that_comes_twice_tells_once(shop: Shop, receiver: Receiver) -> None:
+    shop.install(receiver.url)
+    shop.tell(finished())
+    for number in (1, 1, 2):
+        shop.task.delay(number)
+    wait_until(lambda: is_empty(shop.app, "batchq"), description="they are taken")
+    shop.tell(finished("b2"))
+    shop.all_told()
+    assert ["b1" in text for text in receiver.texts] == [True, False]
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 410])
@@ -356,54 +441,41 @@ def test_a_receiver_that_is_away_is_told_when_it_is_back(
     shop.tick_until(lambda: receiver.posts, "the other is told")
     shop.tick_until(lambda: "ConnectionRefusedError" in caplog.text, "it is logged")
     assert SECRET not in caplog.text
-    first, _ = notify._receivers(shop.app)
-    assert shop.journal.events.notified(first.id).failures >= 1
+    assert len(shop.untold(1)) == 1
 
 
-def test_a_slow_receiver_holds_up_no_step(shop: Shop, receiver: Receiver) -> None:
+def test_two_workers_post_once(server: Server, receiver: Receiver) -> None:
+    """Their ticks come side by side; the first to say that a receiver is told sends the message."""
+    shop, other = Shop(), Shop()
+    for each in (shop, other):
+        each.install(receiver.url)
     receiver.let_go.clear()
-    with receiving() as quick:
-        shop.install(receiver.url, quick.url)
+    with working(shop):
         shop.tell(finished())
-        notify.wake(shop.app)
-        wait_until(lambda: receiver.posts, description="it holds on")
-        rescue(shop.app)
-        rescue(shop.app)
-        running = [thread.name for thread in threading.enumerate()]
-        assert running.count("batchq-notify-1") == 1
-        wait_until(lambda: quick.posts, description="its neighbour is told")
+        shop.tick()
+        wait_until(lambda: receiver.posts, description="one is at it")
+        for _ in range(3):
+            other.tick()
         receiver.let_go.set()
-        shop.quiet()
+        other.all_told()
     assert len(receiver.posts) == 1
 
 
-def test_two_workers_post_once(shop: Shop, receiver: Receiver) -> None:
-    """Their ticks come side by side; who holds the receiver's lease posts."""
-    shop.install(receiver.url)
-    other = Shop()
-    other.install(receiver.url)
-    receiver.let_go.clear()
-    shop.tell(finished())
-    notify.wake(shop.app)
-    wait_until(lambda: receiver.posts, description="one is at it")
-    other.ticks(3)
-    receiver.let_go.set()
-    shop.quiet()
-    other.ticks(3)
-    assert len(receiver.posts) == 1
-
-
-def test_redis_knows_how_far_it_came_and_not_the_url(
-    server: Server, shop: Shop, receiver: Receiver
-) -> None:
+def test_redis_knows_how_far_it_came_and_not_the_url(server: Server, receiver: Receiver) -> None:
+    shop = Shop()
     shop.install(receiver.url)
     shop.tell(finished())
-    shop.tick_until(lambda: receiver.posts, "it is posted")
-    assert not [text for _, text in _texts(shop.journal.store.redis) if SECRET.encode() in text]
-    assert keys_without_end(server.client, documented=DOCUMENTED) == []
-    shop.journal.store.redis.delete(*shop.journal.store.redis.scan_iter("*notified*"))
-    shop.ticks()
-    assert len(receiver.posts) == 1, "what is forgotten is not told again"
+    shop.tick()
+    assert b"batchq" in dict(_texts(shop.journal.store.redis)), "its message waits"
+    with working(shop):
+        shop.all_told()
+        assert len(receiver.posts) == 1
+        assert not [text for _, text in _texts(shop.journal.store.redis) if SECRET.encode() in text]
+        assert keys_without_end(server.client, documented=DOCUMENTED) == []
+        shop.journal.store.redis.delete(shop.journal.store.key("notified"))
+        shop.let_pass()
+        shop.tick()
+        assert shop.untold() == [], "what is forgotten is not told again"
 
 
 # Apprise
@@ -452,7 +524,7 @@ def test_a_url_that_is_none_is_refused_without_showing_it(shop: Shop, url: str) 
         notify.install(shop.app, ["http://fine/", url])
     assert "URL 2" in str(caught.value)
     assert "canary" not in f"{caught.value} {caught.value.args}"
-    assert notify._installed.get(shop.app) is None
+    assert receivers(shop.app) == []
 
 
 def test_a_kind_that_is_none_is_refused(shop: Shop) -> None:
@@ -462,7 +534,7 @@ def test_a_kind_that_is_none_is_refused(shop: Shop) -> None:
 
 def test_a_receiver_does_not_show_its_url(shop: Shop) -> None:
     notify.install(shop.app, f"https://hooks.example/{SECRET}")
-    assert SECRET not in repr(notify._receivers(shop.app))
+    assert SECRET not in repr(receivers(shop.app))
 
 
 def test_the_setting_is_the_name_of_a_variable(
@@ -471,9 +543,10 @@ def test_the_setting_is_the_name_of_a_variable(
     with receiving() as second:
         monkeypatch.setenv("SHOP_URLS", f" {receiver.url}\n{second.url} ")
         shop = Shop(batchq_notify="SHOP_URLS")
-        notify.begin(shop.app)
+        begin(shop.app)
         shop.tell(finished())
-        shop.tick_until(lambda: receiver.posts and second.posts, "both are told")
+        with working(shop):
+            shop.tick_until(lambda: receiver.posts and second.posts, "both are told")
 
 
 def test_a_url_in_the_place_of_the_name_is_refused_without_showing_it() -> None:
@@ -501,22 +574,40 @@ def test_a_worker_posts_what_its_steps_have_done(stack: Stack, receiver: Receive
     worker = stack.worker(APP, environment=environment)
     beat = stack.beat(APP, environment=environment)
     ask = stack.app(APP).tasks[f"{APP}.ask"]
-    receiver.let_go.clear()
+    receiver.answers = [(503, {})]
     assert ask.delay(f"{CANARY} 1").get(timeout=30)
-    wait_until(lambda: receiver.posts, description="it is posted")
-    # The receiver hangs, and everything else goes on.
-    assert ask.delay(f"{CANARY} 2").get(timeout=30)
+    wait_until(lambda: len(receiver.posts) == 2, description="it is posted, at the second try")
     journal = journal_of(stack.app(APP))
-    wait_until(lambda: len(ended(journal)) == 2, description="both have ended")
-    assert len(receiver.posts) == 1
-    receiver.let_go.set()
-    wait_until(lambda: len(receiver.posts) == 2, description="the second is told")
-    assert receiver.texts == [f"notices: {event}" for event in ended(journal)]
+    (event,) = ended(journal)
+    assert receiver.texts == [f"notices: {event}"] * 2
     assert CANARY not in "".join(receiver.texts)
     for process in (worker, beat):
         assert SECRET not in process.output()
+    assert "Traceback" not in worker.output()
     assert not [text for _, text in _texts(journal.store.redis) if SECRET.encode() in text]
 
 
-def ended(journal: Journal) -> list[Event]:
+def test_a_slow_receiver_holds_up_no_step(stack: Stack, receiver: Receiver) -> None:
+    receiver.let_go.clear()
+    with receiving() as quick:
+        environment = {"BATCHQ_TEST_URLS": f"{receiver.url} {quick.url}"}
+        stack.worker(APP, environment=environment)
+        stack.beat(APP, environment=environment)
+        ask = stack.app(APP).tasks[f"{APP}.ask"]
+        assert ask.delay("1").get(timeout=30)
+        wait_until(lambda: receiver.posts, description="it holds on")
+        wait_until(lambda: quick.posts, description="its neighbour is told")
+        assert ask.delay("2").get(timeout=30)
+        journal = journal_of(stack.app(APP))
+        wait_until(lambda: len(ended(journal)) == 2, description="both have ended")
+        receiver.let_go.set()
+        batches = [event.batch for event in ended(journal)]
+        wait_until(
+            lambda: all(any(batch in text for text in receiver.texts) for batch in batches),
+            description="it is told of both",
+            timeout=60,
+        )
+
+
+def ended(journal: Journal) -> list[BatchFinished]:
     return [event for event in journal.events.read() if isinstance(event, BatchFinished)]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from batchq import notify
 from batchq.decide.budget import BUDGET_PARTS, budget_reached, cost_under_way
 from batchq.decide.flush import is_stuck, ought_to_go, why_stuck
 from batchq.events import BudgetNear, LaneStuck
-from batchq.flow.steps import apart
+from batchq.flow.steps import Next, apart, wake
 from batchq.journal import Journal, LaneRecord, journal_of
+from batchq.notify.step import due
 from batchq.observe.emit import stops_nothing, tell
 from batchq.settings.config import settings
 
@@ -31,7 +31,8 @@ def look(app: Celery[Any]) -> None:
 
 @stops_nothing
 def _notify(app: Celery[Any]) -> None:
-    notify.wake(app)
+    for receiver in due(app):
+        wake(app, Next("notify", (receiver,)))
 
 
 @stops_nothing

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batchq.events import Event, OtherEvent, from_json, to_json
-from batchq.journal.lease import Lease
-from batchq.journal.replies import count_of, milliseconds
+from batchq.journal.replies import milliseconds
 from batchq.journal.store import Store
 
-__all__ = ["EventLog", "Notified"]
+__all__ = ["EventLog"]
 
 _EVENTS = 10_000
 """About how many events the stream keeps."""
 
 _BLOCK = timedelta(seconds=5)
 """How long one read waits for an event: less than the client waits for any reply."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notified:
-    """How far somebody has been told: up to the event ``id``. After ``failures`` in a row nothing
-    is sent before ``until``, in milliseconds of Redis's clock.
-    """
-
-    id: str
-    failures: int
-    until: int
 
 
 class EventLog:
@@ -79,29 +65,27 @@ class EventLog:
         life = max(1, milliseconds(for_))
         return bool(self._redis.set(self._key("told", what), 1, nx=True, px=life))
 
-    @contextmanager
-    def notify_lease(self, receiver: str) -> Generator[Lease | None]:
-        """Hold the only right to send a receiver notices, or get None where another has it."""
-        with self._store.only(self._key("lease", "notify", receiver)) as lease:
-            yield lease
+    def note_told(self, what: str, *, for_: timedelta) -> None:
+        """This was told now: nobody is the first to tell it before that time is over."""
+        self._redis.set(self._key("told", what), 1, px=max(1, milliseconds(for_)))
 
-    def notified(self, receiver: str) -> Notified:
-        """How far a receiver has been told; a new one, up to now."""
-        key = self._key("notified", receiver)
-        told, failures, until = self._redis.hmget(key, "id", "failures", "until")
+    def notified(self, receiver: int) -> str:
+        """The event up to which a receiver of notices was told; of a new one, the last there is."""
+        key = self._key("notified")
+        told: bytes | None = self._redis.hget(key, str(receiver))
         if told is None:
             told = self.last_id().encode()
-            self._redis.hsetnx(key, "id", told)
+            self._redis.hsetnx(key, str(receiver), told)
         self._redis.pexpire(key, self._store.keep_journal)
-        known = told.decode(errors="replace")
-        return Notified(id=known, failures=count_of(failures), until=count_of(until))
+        return told.decode(errors="replace")
 
-    def note_notified(self, receiver: str, *, id: str, failures: int, pause: timedelta) -> None:  # noqa: A002 the field is called so
-        """Write down how far a receiver was told, and how long it is left alone now."""
-        until = self._store.now() + milliseconds(pause)
-        key = self._key("notified", receiver)
-        self._redis.hset(key, mapping={"id": id, "failures": failures, "until": until})
-        self._redis.pexpire(key, self._store.keep_journal)
+    def note_notified(self, receiver: int, event_id: str) -> None:
+        """Write down up to which event a receiver was told."""
+        key = self._key("notified")
+        with self._redis.pipeline() as pipe:
+            pipe.hset(key, str(receiver), event_id)
+            pipe.pexpire(key, self._store.keep_journal)
+            pipe.execute()
 
 
 def _read(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Event]:

@@ -13,6 +13,7 @@ import pytest
 from celery.app.task import Task
 from kombu import Queue
 
+from batchq.notify.post import NotTold
 from tests.apps.base import make_app
 
 STEPS = ("flush", "poll", "fetch", "resume", "rescue")
@@ -101,6 +102,15 @@ def test_a_step_keeps_what_is_its_own(step: str, way: str) -> None:
     assert not task.store_errors_even_if_ignored
     assert not task.track_started
     assert not hasattr(task, "_orig_run"), "nothing tries it again"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_task_for_notices_is_tried_again_as_it_says_itself(way: str) -> None:
+    task: Any = app_with(WAYS[way]).tasks["batchq.notify"]
+    assert task.autoretry_for == (NotTold,)
+    assert (task.retry_backoff, task.retry_backoff_max, task.max_retries) == (1, 30, 120)
+    assert (task.rate_limit, task.soft_time_limit, task.time_limit) == (None, 30, 60)
+    assert task.ignore_result
 
 
 @pytest.mark.parametrize("way", WAYS)
