@@ -57,6 +57,7 @@ def _is_due(journal: Journal, number: int, receiver: Receiver) -> bool:
     if any(map(receiver.wants, news)):
         return journal.events.first_told(_telling(number), for_=_AT_IT)
     if news:
+        # Nobody is at it: there was nothing to tell.
         journal.events.note_notified(number, news[-1].id)
     return False
 
@@ -85,15 +86,17 @@ def notify(app: Celery[Any], number: int) -> None:
     journal.events.note_told(_telling(number), for_=2 * settings(app).tick)
 
 
-def _give_up(task: Any, _error: Exception, _id: str, args: tuple[int], *_: object) -> None:
+def _give_up(task: Any, error: Exception, _id: str, args: tuple[int], *_: object) -> None:
     """The last try has failed as well: say what is not told, and go on behind it."""
     (number,), app = args, task.app
     journal = journal_of(app)
-    if news := _news(journal, number):
+    # Any other error is one of ours, and Celery has logged it.
+    news = _news(journal, number) if isinstance(error, NotTold) else []
+    if news:
         wanted = list(filter(receivers(app)[number - 1].wants, news))
         logger.error(
             "receiver %d of notices has taken nothing for an hour, and is not told any more: %s",
-            *(number, message(wanted, _name(app))),
+            *(number, message(wanted, _name(app)).replace("\n", " ")),
             extra={"action": "notify"},
         )
         journal.events.note_notified(number, news[-1].id)
