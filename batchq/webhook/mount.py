@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from batchq.common.own_errors import frames_of
 from batchq.errors import ConfigurationError
 from batchq.webhook.receive import LARGEST, handle
 
@@ -48,7 +48,7 @@ def _answer(environ: WSGIEnvironment, length: str, app: Any) -> tuple[int, str]:
     except Exception as error:  # noqa: BLE001 what it says may repeat what was sent, so that no server may log it
         logger.error(  # noqa: TRY400 likewise
             "a webhook is not taken (%s)\n%s",
-            *(type(error).__name__, "".join(traceback.format_tb(error.__traceback__))),
+            *(type(error).__name__, frames_of(error)),
             extra={"action": "webhook"},
         )
         return 500, "failed"
