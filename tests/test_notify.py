@@ -16,7 +16,7 @@ import pytest
 from celery.contrib.testing.worker import TestWorkController
 
 from batchq import notify
-from batchq.common.seams import is_empty
+from batchq.common.seams.queues import is_empty
 from batchq.errors import ConfigurationError
 from batchq.events import (
     AccountPaused,
