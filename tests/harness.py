@@ -30,7 +30,7 @@ from batchq import emulator
 from batchq.journal.clock import Clock
 from tests import forked
 from tests.forked import Forked
-from tests.living import Living, group, living, read
+from tests.living import Living, group, living, present, read
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -397,20 +397,21 @@ def left_running(mark: str, *, but_for: Iterable[int]) -> list[str]:
     """
     lasting = {os.getpid(), *forked.helpers, *but_for}
     begun = forked.sessions - lasting
-    others = {pid: one for pid, one in living().items() if pid not in lasting}
+    others = {(pid, number) for pid, number in present().items() if pid not in lasting}
 
     def is_left(pid: int, one: Living) -> bool:
-        ours = one.parent == os.getpid() or one.session in begun
-        return ours or ((pid, one.began) not in _elsewhere and _carries(pid, mark))
+        return one.parent == os.getpid() or one.session in begun or _carries(pid, mark)
 
-    left = {pid for pid, one in others.items() if is_left(pid, one)}
+    new = [pid for pid, _ in others - _elsewhere]
+    left = {pid for pid, one in living(new).items() if is_left(pid, one)}
     _elsewhere.clear()
-    _elsewhere.update((pid, one.began) for pid, one in others.items() if pid not in left)
+    _elsewhere.update((pid, number) for pid, number in others if pid not in left)
     return [f"{pid}: {read(pid, 'cmdline').replace(chr(0), ' ')}" for pid in left]
 
 
-#: The processes that carried no mark of ours when one was looked for, and so never will: to read
-#: what all others on a machine carry, after each test, takes longer than most tests do.
+#: The processes that were none of ours when one was looked for, and so never will be: nobody moves
+#: into another's session. To read of all others on a machine, after each test, who has started them
+#: takes longer than most tests do.
 _elsewhere = set[tuple[int, int]]()
 
 

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Living", "children", "group", "living", "read"]
+__all__ = ["Living", "children", "group", "living", "present", "read"]
 
 
 class Living(NamedTuple):
-    """A process that is not a zombie: who started it, its group and its session, by their ids, and
-    when it began, in ticks since the machine did: with its own id, that names it for ever.
-    """
+    """A process that is not a zombie: who started it, its group and its session, by their ids."""
 
     parent: int
     group: int
     session: int
-    began: int
 
 
-def living() -> dict[int, Living]:
-    found = {}
+def present() -> dict[int, int]:
+    """The id of each process, zombies too, and the number of its folder in /proc: the two together
+    are no other process's, ever.
+    """
     # By the shortest way, here and below: this is done after every test.
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):  # noqa: PTH208
+    with os.scandir("/proc") as folders:
+        return {int(one.name): one.inode() for one in folders if one.name.isdigit()}
+
+
+def living(pids: Iterable[int] | None = None) -> dict[int, Living]:
+    """Those of these processes that live; left out, of all."""
+    found = {}
+    for pid in present() if pids is None else pids:
         # The name stands in parentheses and may hold anything; state, parent, group and session
-        # follow it, and far behind them when it began.
-        fields = read(pid, "stat").rpartition(")")[2].split()
+        # follow it.
+        fields = read(pid, "stat").rpartition(")")[2].split(maxsplit=4)
         if fields and fields[0] not in "ZX":
-            found[pid] = Living(*map(int, (*fields[1:4], fields[19])))
+            found[pid] = Living(*map(int, fields[1:4]))
     return found
 
 
