@@ -14,6 +14,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import tests.installed  # noqa: F401 for its effect, before all that reads what is installed
+
+# isort: split
 import kombu.pools
 import pytest
 from celery.result import AsyncResult

@@ -24,6 +24,7 @@ from tests.living import children
 __all__ = ["Forked", "helpers", "sessions"]
 
 _IMPORTED = (
+    "tests.installed",
     *("celery.bin.celery", "celery.apps.worker", "celery.apps.beat"),
     *("celery.concurrency.prefork", "celery.concurrency.thread", "celery.concurrency.solo"),
     *("celery.backends.redis", "kombu.transport.redis", "celery.worker.consumer"),
