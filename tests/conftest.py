@@ -74,6 +74,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
+def pytest_collection_finish() -> None:
+    # What is here by now stays to the end: all that was imported, and some thousand tests. Each
+    # full collection would look through it again, for a tenth of the time that the tests take.
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_terminal_summary() -> None:
+    # Hypothesis is imported only now where no test uses it, and asks the collector who holds what.
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def _leaves_nothing_running(request: pytest.FixtureRequest) -> Iterator[None]:
     mark = os.environ[harness.MARK] = uuid.uuid4().hex
