@@ -26,12 +26,7 @@ class Emulator:
     def start(self) -> None:
         """Start it, on the port it had before if it ran before."""
         command = [sys.executable, "-m", "batchq.emulator", "--port", self._port]
-        self._process = subprocess.Popen(
-            [*command, "--until-stdin-closes", *self._arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._process = _begin([*command, "--until-stdin-closes", *self._arguments])
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line.startswith(READY):
             self.stop()
@@ -126,6 +121,10 @@ class Emulator:
         if answer.status >= 400:
             raise ValueError(said["error"]["message"])
         return said
+
+
+def _begin(command: list[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 @contextmanager
