@@ -1,6 +1,7 @@
-"""Starts Celery's programs by a fork, from a process that has imported what they all import.
+"""Starts programs by a fork, from a process that has imported what they all import.
 
-A start of Celery costs 2 s of processor time, and 1.8 s of them are imports of other people's code.
+A start of Celery costs 2 s of processor time, and 1.8 s of them are imports of other people's code;
+one of the emulator costs 1.1 s, and 0.8 s of them are.
 The process that forks (multiprocessing's own fork server) has imported that and nothing of ours:
 what is under test is imported anew by each program, in the environment that it was given.
 """
@@ -15,13 +16,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tests.living import children
 
-__all__ = ["Forked", "helpers", "sessions"]
+__all__ = ["Forked", "Piped", "helpers", "sessions"]
 
 _IMPORTED = (
     "tests.installed",
@@ -37,6 +39,8 @@ _IMPORTED = (
     "httpx",
     # By which each process of a pool has itself ended with its worker.
     *("cffi", "cffi.cparser"),
+    # By the emulator.
+    *("jsonschema", "sqlite3", "tornado.httpserver", "tornado.simple_httpclient", "tornado.web"),
 )
 
 _context = multiprocessing.get_context("forkserver")
@@ -49,21 +53,15 @@ helpers = set[int]()
 sessions = set[int]()
 
 
-class Forked:
-    """``python -m celery ...`` in a session of its own; what `subprocess.Popen` says of it."""
+class _Fork:
+    """A process in a session of its own; what `subprocess.Popen` says of it."""
 
-    def __init__(
-        self,
-        words: list[str],
-        *,
-        environment: Mapping[str, str],
-        directory: Path,
-        log: Path,
-        mark: str,
-    ) -> None:
+    #: Whether it is ended, and not waited for, where this process ends first.
+    daemon = False
+
+    def __init__(self, program: Callable[..., None], *args: object, mark: str) -> None:
         _start_helpers(mark)
-        args = (words, dict(environment), str(directory), str(log))
-        self._process = _context.Process(target=_run, args=args)
+        self._process = _context.Process(target=program, args=args, daemon=self.daemon)
         self._process.start()
         pid = self._process.pid
         assert pid is not None
@@ -76,15 +74,53 @@ class Forked:
     def poll(self) -> int | None:
         return self._process.exitcode
 
-    def wait(self, timeout: float) -> int:
+    def wait(self, timeout: float | None = None) -> int:
         self._process.join(timeout)
         if (code := self.poll()) is None:
-            raise subprocess.TimeoutExpired(str(self.pid), timeout)
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
         return code
 
     def send_signal(self, number: signal.Signals) -> None:
         if self.poll() is None:
             os.kill(self.pid, number)
+
+
+class Forked(_Fork):
+    """``python -m celery ...``"""
+
+    def __init__(
+        self,
+        words: list[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        log: Path,
+        mark: str,
+    ) -> None:
+        super().__init__(_celery, words, dict(environment), str(directory), str(log), mark=mark)
+
+
+class Piped(_Fork):
+    """``python -m <module> ...``, whose standard input and output are pipes of text."""
+
+    daemon = True
+
+    def __init__(self, module: str, words: list[str], *, mark: str) -> None:
+        (heard, says), (hears, said) = _context.Pipe(duplex=False), _context.Pipe(duplex=False)
+        # The process that forks has the standard error of another time.
+        errors = Connection(os.dup(2), readable=False)
+        where = (dict(os.environ), os.getcwd())  # noqa: PTH109 as a string
+        super().__init__(_piped, module, words, *where, heard, said, errors, mark=mark)
+        self.stdin = os.fdopen(os.dup(says.fileno()), "w")
+        self.stdout = os.fdopen(os.dup(hears.fileno()))
+        for end in (heard, says, hears, said, errors):
+            end.close()
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 def _start_helpers(mark: str) -> None:
@@ -98,12 +134,34 @@ def _start_helpers(mark: str) -> None:
         os.environ[mark] = marked
 
 
-def _run(words: list[str], environment: dict[str, str], directory: str, log: str) -> None:
-    os.setsid()
+def _celery(words: list[str], environment: dict[str, str], directory: str, log: str) -> None:
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for here, there in ((nothing, 0), (output, 1), (output, 2)):
+    _be_anew(environment, directory, nothing, output, output)
+    # Celery's logs say which process writes.
+    multiprocessing.current_process().name = "MainProcess"
+    _run("celery", words)
+
+
+def _piped(
+    module: str,
+    words: list[str],
+    environment: dict[str, str],
+    directory: str,
+    *streams: Connection,
+) -> None:
+    _be_anew(environment, directory, *(stream.fileno() for stream in streams))
+    for stream in streams:
+        stream.close()
+    _run(module, words)
+
+
+def _be_anew(environment: dict[str, str], directory: str, *streams: int) -> None:
+    """As a program is that was started there with these streams."""
+    os.setsid()
+    for here, there in zip(streams, (0, 1, 2), strict=True):
         os.dup2(here, there)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 it is open, and stays so
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = io.TextIOWrapper(os.fdopen(number, "wb", 0), write_through=True)
         setattr(sys, name, stream)
@@ -113,7 +171,8 @@ def _run(words: list[str], environment: dict[str, str], directory: str, log: str
     os.environ.update(environment)
     os.chdir(directory)
     sys.path[0] = directory
-    sys.argv = ["celery", *words]
-    # Celery's logs say which process writes.
-    multiprocessing.current_process().name = "MainProcess"
-    runpy.run_module("celery", run_name="__main__", alter_sys=True)
+
+
+def _run(module: str, words: list[str]) -> None:
+    sys.argv = [module, *words]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

