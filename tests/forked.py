@@ -86,7 +86,7 @@ class _Fork:
 
 
 class Forked(_Fork):
-    """``python -m celery ...``"""
+    """``python -m <module> ...`` or ``python -c <code>``, whose output goes into a log."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Forked(_Fork):
         log: Path,
         mark: str,
     ) -> None:
-        super().__init__(_celery, words, dict(environment), str(directory), str(log), mark=mark)
+        super().__init__(_logged, words, dict(environment), str(directory), str(log), mark=mark)
 
 
 class Piped(_Fork):
@@ -134,13 +134,18 @@ def _start_helpers(mark: str) -> None:
         os.environ[mark] = marked
 
 
-def _celery(words: list[str], environment: dict[str, str], directory: str, log: str) -> None:
+def _logged(words: list[str], environment: dict[str, str], directory: str, log: str) -> None:
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     nothing = os.open(os.devnull, os.O_RDONLY)
     _be_anew(environment, directory, nothing, output, output)
     # Celery's logs say which process writes.
     multiprocessing.current_process().name = "MainProcess"
-    _run("celery", words)
+    option, what, *words = words
+    if option == "-m":
+        _run(what, words)
+    else:
+        sys.argv = [option, *words]
+        exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102
 
 
 def _piped(

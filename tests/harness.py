@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).parent.parent
 CELERY = [sys.executable, "-m", "celery"]
+CODE = [sys.executable, "-c"]
 #: Pools that change the standard library: before it is imported, so that no fork can start them.
 GREEN = frozenset({"gevent"})
 #: What a process reads before it imports anything: a fork would know nothing of these.
@@ -118,9 +119,10 @@ class Process:
         self, environment: dict[str, str], directory: Path
     ) -> subprocess.Popen[bytes] | Forked:
         as_here = all(environment.get(name) == os.environ.get(name) for name in ANEW)
-        if self.argv[:3] == CELERY and as_here and GREEN.isdisjoint(self.argv):
+        forks = self.argv[:3] == CELERY or self.argv[:2] == CODE
+        if forks and as_here and GREEN.isdisjoint(self.argv):
             where: dict[str, Any] = {"directory": directory, "log": self.log, "mark": MARK}
-            return Forked(self.argv[3:], environment=environment, **where)
+            return Forked(self.argv[1:], environment=environment, **where)
         with self.log.open("ab") as output:
             return subprocess.Popen(
                 self.argv,
