@@ -43,7 +43,7 @@ from batchq.events import (
 from batchq.flow import lookout
 from batchq.flow.flush import flush
 from batchq.flow.rescue import rescue
-from batchq.flow.steps import batch_lease
+from batchq.flow.runner import batch_lease
 from batchq.journal import BatchRecord, Journal, LaneRecord, Sums, journal_of
 from batchq.observe import emit
 from batchq.prompt import Lane

@@ -12,7 +12,7 @@ from batchq.commands.seen import Check, Level, Results, Seen, Told
 from batchq.common.words import dollars, many, span
 from batchq.decide.budget import budget_reached
 from batchq.decide.poll import longest_wait
-from batchq.flow.steps import LONGEST_COUNTDOWN
+from batchq.flow.runner import LONGEST_COUNTDOWN
 
 if TYPE_CHECKING:
     from batchq.common.troubles import TroubleReason

@@ -27,8 +27,9 @@ from batchq.errors import (
     ProviderThrottled,
     ProviderUnauthorized,
 )
+from batchq.flow.mishaps import apart
 from batchq.flow.resume import resume
-from batchq.flow.steps import Next, apart, wake
+from batchq.flow.runner import Next, wake
 from batchq.journal import Epoch, Journal, Search, chunks, journal_of
 from batchq.observe import emit
 from batchq.prompt import Lane, Prompt, fingerprint

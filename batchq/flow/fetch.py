@@ -31,16 +31,15 @@ from batchq.errors import ConfigurationError, ProviderError, ProviderNotFound
 from batchq.flow.bill import Bill
 from batchq.flow.pause import call_answered, call_refused, get_through, pause
 from batchq.flow.resume import answer
-from batchq.flow.steps import Next, batch_lease, not_yet, wake
-from batchq.journal import BatchRecord, Journal, Receipt, chunks, journal_of
+from batchq.flow.runner import Next, Work, take, wake
+from batchq.journal import BatchRecord, Journal, Receipt, chunks
 from batchq.money.cost import table_of
 from batchq.observe import emit
-from batchq.observe.tracing import step_failed, traced_step
+from batchq.observe.tracing import step_failed
 from batchq.prompt import Outcome
 from batchq.provider.client import Provider, provider_for
 from batchq.provider.descriptions import BatchErrorLine, ProviderBatch, Row
 from batchq.provider.parse import parse_row
-from batchq.settings.config import settings
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -61,26 +60,20 @@ _READINGS = 3
 
 def fetch(app: Celery[Any], batch_id: str) -> None:
     """Read what a batch brought. Reading it twice changes nothing: the first outcome stays."""
-    config, journal = settings(app), journal_of(app)
-    with batch_lease(app, batch_id) as lease:
-        record = journal.batches.get(batch_id)
-        if lease is None or record is None or record.state != "finished":
-            return
-        if early := not_yet(app, batch_id):
-            wake(app, Next("fetch", (batch_id,), early))
-            return
-        kind = _FetchingAdopted if record.adopted else _Fetching
-        fetching = kind(app=app, record=record, lease=lease)
-        try:
-            with traced_step("fetch", journal, record):
-                following = fetching.run(provider_for(config, record.lane.account))
-        except (ProviderError, ConfigurationError) as error:
-            call_refused(app, record, error)
-            following = fetching.later(str(error))
-    wake(app, following)
+    take(app, Next("fetch", (batch_id,)), batch_id, states={"finished"}, do=_fetch)
 
 
-@dataclass(kw_only=True)
+def _fetch(work: Work) -> Next | None:
+    fetching = (_FetchingAdopted if work.record.adopted else _Fetching)(work)
+    try:
+        return fetching.run(provider_for(work.settings, work.record.lane.account))
+    except (ProviderError, ConfigurationError) as error:
+        step_failed(error)
+        call_refused(work.app, work.record, error)
+        return fetching.later(str(error))
+
+
+@dataclass
 class _Fetching:
     """One reading of one batch's files, under its lease.
 
@@ -89,9 +82,7 @@ class _Fetching:
     are those that have failed by a ``trouble`` of their account: they are asked again for nothing.
     """
 
-    app: Celery[Any]
-    record: BatchRecord
-    lease: Lease
+    work: Work
     errors: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     unanswered: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     blameless: set[str] = field(default_factory=set[str])
@@ -102,20 +93,28 @@ class _Fetching:
 
     @cached_property
     def bill(self) -> Bill:
-        return Bill(self.record, table_of(settings(self.app), self.record.lane.account))
+        return Bill(self.record, table_of(self.work.settings, self.record.lane.account))
+
+    @property
+    def app(self) -> Celery[Any]:
+        return self.work.app
 
     @property
     def journal(self) -> Journal:
-        return journal_of(self.app)
+        return self.work.journal
+
+    @property
+    def record(self) -> BatchRecord:
+        return self.work.record
+
+    @property
+    def lease(self) -> Lease:
+        return self.work.lease
 
     @cached_property
     def asked(self) -> frozenset[str]:
         """The custom ids of this batch. A row with another one answers nobody."""
         return frozenset(self.journal.lines.ids(self.record.id))
-
-    @property
-    def _ids(self) -> dict[str, str]:
-        return {"batch": self.record.id, "lane": self.record.lane.name}
 
     @property
     def _age(self) -> timedelta:
@@ -126,7 +125,7 @@ class _Fetching:
         try:
             batch = provider.retrieve(self.record.provider_id)
         except ProviderNotFound as error:
-            if not self.record.missing_since and self._age < settings(self.app).files_grace:
+            if not self.record.missing_since and self._age < self.work.settings.files_grace:
                 return self.later(str(error))
             # Batches do vanish (tensorzero#1198). What it had answered is gone with it.
             batch = ProviderBatch(id=self.record.provider_id, status="unknown")
@@ -145,13 +144,13 @@ class _Fetching:
 
     def later(self, why: str) -> Next:
         """Come back: the files are not all there, or could not be read to their end."""
-        config = settings(self.app)
+        config = self.work.settings
         age = self._age
         pause = min(max(age / 4, config.poll_first), config.poll_longest)
         logger.warning(
             "batch %s is not fetched yet: %s",
             *(self.record.id, why),
-            extra={"action": "fetch", **self._ids},
+            extra={"action": "fetch", **self.work.ids},
         )
         self.journal.batches.advance(
             self.record.id, self.lease, due=pause, looks=self.record.looks + 1, note=why
@@ -163,7 +162,7 @@ class _Fetching:
     def _read(self, provider: Provider, batch: ProviderBatch) -> Next | None:
         """Read both files; returns the next look where they are not whole yet."""
         age = self._age
-        in_grace = age < settings(self.app).files_grace
+        in_grace = age < self.work.settings.files_grace
         if files_missing(batch) and in_grace:
             return self.later("it is completed, and its files are not there yet")
         for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
@@ -179,12 +178,12 @@ class _Fetching:
                     # What is paid for stays there until the account may read it.
                     return self.later(str(error))
                 gone = isinstance(error, ProviderNotFound)
-                if in_grace if gone else age < settings(self.app).batch_deadline:
+                if in_grace if gone else age < self.work.settings.batch_deadline:
                     return self.later(str(error))
                 logger.warning(
                     "batch %s: %s",
                     *(self.record.id, error),
-                    extra={"action": "fetch", **self._ids},
+                    extra={"action": "fetch", **self.work.ids},
                 )
         if self.record.ask_again:
             return None
@@ -274,7 +273,7 @@ class _Fetching:
         logger.error(
             "batch %s is set aside, so that nothing of it is paid for again: %s",
             *(self.record.id, why),
-            extra={"action": "set-aside", **self._ids},
+            extra={"action": "set-aside", **self.work.ids},
         )
         if word == "DEAD":
             emit.tell_set_aside(self.app, self.record.id)
@@ -352,7 +351,7 @@ class _Fetching:
                 queued = self.journal.lanes.queued_tokens(lane)
                 learned = limit_to_learn(limit, refused=self.record.tokens, queued=queued)
                 self.journal.lanes.learn_limit(lane, learned)
-                self.journal.lanes.pause(lane, settings(self.app).poll_longest)
+                self.journal.lanes.pause(lane, self.work.settings.poll_longest)
                 emit.tell_no_room(self.app, self.record, learned)
                 self._ask_again(left, use_attempt=False)
             case NotTheirs(trouble):
@@ -432,11 +431,11 @@ class _Fetching:
                 batch.status,
                 ", ".join(f"{n} {word}" for word, n in self.seen.items() if n),
             ),
-            extra={"action": "fetch", **self._ids},
+            extra={"action": "fetch", **self.work.ids},
         )
         paused = self.trouble is not None
         emit.tell_ended(self.app, self.record.id, batch.errors, paused=paused)
-        if settings(self.app).delete_files:
+        if self.work.settings.delete_files:
             self._delete_files(provider, batch)
 
     def _delete_files(self, provider: Provider, batch: ProviderBatch) -> None:
@@ -451,7 +450,7 @@ class _Fetching:
                 logger.warning(
                     "file %s is not deleted: %s",
                     *(file_id, error),
-                    extra={"action": "fetch", **self._ids},
+                    extra={"action": "fetch", **self.work.ids},
                 )
 
 

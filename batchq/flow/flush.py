@@ -33,13 +33,14 @@ from batchq.errors import (
 )
 from batchq.flow.adopt import EPOCH, INSTALLATION, epoch_of, look_for_lost
 from batchq.flow.bill import bill_of_refusal
+from batchq.flow.mishaps import apart
 from batchq.flow.pause import call_answered, call_refused, is_paused
 from batchq.flow.resume import answer
-from batchq.flow.steps import Next, apart, batch_lease, not_yet, wake
+from batchq.flow.runner import Next, Work, take, wake
 from batchq.journal import AccountPause, BatchRecord, Journal, LaneRecord, chunks, journal_of
 from batchq.journal.lease import Lease
 from batchq.observe import emit
-from batchq.observe.tracing import step_failed, trace_of_step, traced_step
+from batchq.observe.tracing import step_failed, trace_of_step
 from batchq.prompt import Lane, Outcome
 from batchq.provider.client import Provider, provider_for
 from batchq.settings.config import settings
@@ -66,7 +67,7 @@ def flush(app: Celery[Any], batch_id: str | None = None, *, everything: bool = F
     # On a Redis that may have forgotten something, what is paid for is looked for first.
     epoch, looked = look_for_lost(app)
     if batch_id is not None:
-        wake(app, _Submission(app, batch_id, looked).run())
+        _submit(app, batch_id, looked)
         return
     config, journal = settings(app), journal_of(app)
     if everything:
@@ -145,6 +146,43 @@ def _room(journal: Journal, config: Settings, lane: Lane) -> int:
     return tokens_allowed(limits, lane.model, journal.lanes.learned_limit(lane))
 
 
+def _submit(app: Celery[Any], batch_id: str, looked: Collection[str]) -> None:
+    def wait(work: Work) -> timedelta | None:
+        if _goes_back_at_once(work):
+            return None
+        # An account that nobody has looked through may have this batch already.
+        unseen = work.record.lane.account in work.settings.accounts.keys() - looked
+        return work.not_yet() or (work.settings.poll_first if unseen else None)
+
+    step = Next("flush", (batch_id,))
+    take(app, step, batch_id, states={"sealed", "uploaded"}, wait=wait, do=_upload_and_create)
+
+
+def _goes_back_at_once(work: Work) -> bool:
+    """True for a batch that is not to be sent, and that the provider cannot know."""
+    return not work.record.create_intent_at and _is_to_go_back(work.app, work.record)
+
+
+def _is_to_go_back(app: Celery[Any], record: BatchRecord) -> bool:
+    return record.cancel_at > 0 or is_paused(app, record)
+
+
+def _upload_and_create(work: Work) -> Next | None:
+    submission = _Submission(work)
+    if _goes_back_at_once(work):
+        submission.give_back(work.record, work.lease)
+        return None
+    try:
+        return submission.run()
+    except LeaseLost:
+        logger.warning(
+            "batch %s was taken over while this worker was held up",
+            work.record.id,
+            extra={"action": "flush", **work.ids},
+        )
+        return None
+
+
 class _Submission:
     """One batch on its way to the provider, under its lease: upload, create, poll.
 
@@ -152,42 +190,18 @@ class _Submission:
     record looks at the provider before doing it again.
     """
 
-    def __init__(self, app: Celery[Any], batch_id: str, looked: Collection[str]) -> None:
-        self.app = app
-        self.looked = looked
-        self.config = settings(app)
-        self.journal = journal_of(app)
-        self.batch_id = batch_id
-        self._ids = {"batch": batch_id}
+    def __init__(self, work: Work) -> None:
+        self.app = work.app
+        self.config = work.settings
+        self.journal = work.journal
+        self.batch_id = work.record.id
+        self._work = work
+        self._ids = work.ids
 
     def run(self) -> Next | None:
-        with batch_lease(self.app, self.batch_id) as lease:
-            record = self.journal.batches.get(self.batch_id)
-            if lease is None or record is None or record.state not in {"sealed", "uploaded"}:
-                return None
-            self._ids["lane"] = record.lane.name
-            if not record.create_intent_at and self._is_to_go_back(record):
-                self._give_back(record, lease)
-                return None
-            if early := not_yet(self.app, self.batch_id):
-                return Next("flush", (self.batch_id,), early)
-            if record.lane.account in self.config.accounts.keys() - self.looked:
-                return Next("flush", (self.batch_id,), self.config.poll_first)
-            try:
-                with traced_step("flush", self.journal, record):
-                    return self._submit_or_wait(record, lease)
-            except LeaseLost:
-                logger.warning(
-                    "batch %s was taken over while this worker was held up",
-                    self.batch_id,
-                    extra={"action": "flush", **self._ids},
-                )
-                return None
+        return self._submit_or_wait(self._work.record, self._work.lease)
 
-    def _is_to_go_back(self, record: BatchRecord) -> bool:
-        return record.cancel_at > 0 or is_paused(self.app, record)
-
-    def _give_back(self, record: BatchRecord, lease: Lease, code: str | None = None) -> None:
+    def give_back(self, record: BatchRecord, lease: Lease, code: str | None = None) -> None:
         """A batch that the provider does not know: an operator has cancelled it, or its account is
         paused, by this ``code`` where it was this batch that met it.
         """
@@ -328,8 +342,8 @@ class _Submission:
                 pause = max(self.config.create_grace / _LOOKS, timedelta(seconds=1))
                 self._advance(lease, pause, looks=record.looks + 1)
                 return Next("flush", (record.id,), pause)
-        if self._is_to_go_back(record):
-            self._give_back(record, lease)
+        if _is_to_go_back(self.app, record):
+            self.give_back(record, lease)
             return None
         point("create.intend")
         # If we die after the create, find_batches above finds the batch by our id in its metadata.
@@ -437,7 +451,7 @@ class _Submission:
             *(record.id, error),
             extra={"action": "flush", **self._ids},
         )
-        self._give_back(record, lease, error.code or f"http_{error.status_code}")
+        self.give_back(record, lease, error.code or f"http_{error.status_code}")
         return None
 
     def _later(self, lease: Lease, pause: timedelta, error: Exception, **fields: Any) -> Next:

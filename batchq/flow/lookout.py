@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from batchq.decide.budget import BUDGET_PARTS, budget_reached, cost_under_way
 from batchq.decide.flush import is_stuck, ought_to_go, why_stuck
 from batchq.events import BudgetNear, LaneStuck
-from batchq.flow.steps import Next, apart, wake
+from batchq.flow.mishaps import apart
+from batchq.flow.runner import Next, wake
 from batchq.journal import Journal, LaneRecord, journal_of
 from batchq.notify.step import due
 from batchq.observe.emit import stops_nothing, tell

@@ -9,15 +9,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import redis
+from celery.exceptions import SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 
 from batchq.common.own_errors import is_ours, place_of
 from batchq.errors import BatchqError, ConfigurationError, KeyMissing, ProviderError
-from batchq.journal import is_rubbish
+from batchq.journal import is_full, is_rubbish
+from batchq.observe.own_errors import tell_own_error
 
-__all__ = ["StepFailed", "contained", "is_passing", "reason_of"]
+if TYPE_CHECKING:
+    from celery import Celery
+
+__all__ = ["StepFailed", "apart", "contained", "is_passing", "reason_of"]
 
 logger = logging.getLogger("batchq.steps")
 
@@ -72,4 +78,36 @@ def contained(verb: str) -> Generator[None]:
             "the step %s is put off, and nothing is lost by it: %s",
             *(verb, reason_of(error)),
             extra={"action": "put-off"},
+        )
+
+
+_ENDS_THE_STEP = (SoftTimeLimitExceeded, MemoryError)
+
+
+@contextmanager
+def apart(
+    app: Celery[Any], what: str, *, raising: tuple[type[Exception], ...] = (), **ids: str
+) -> Generator[None]:
+    """One item of many: whatever is wrong with it is logged, and the others go on.
+
+    So it is where Redis has no memory for it. A Redis or a broker that is away concerns all of
+    them, and is raised; so is what is in ``raising``. ``ids`` go into the log with it.
+    """
+    try:
+        yield
+    except StepFailed:
+        return  # It is in the log.
+    except Exception as error:
+        its_own = isinstance(error, BatchqError) or is_full(error)
+        if isinstance(error, (*_ENDS_THE_STEP, *raising)) or (is_passing(error) and not its_own):
+            raise
+        if is_ours(error):
+            tell_own_error(app, what, error, **ids)
+            return
+        # The class of an error only, unless it is Batchq's: words may repeat what was found there.
+        words = f": {error}" if isinstance(error, BatchqError) else ""
+        logger.error(  # noqa: TRY400 likewise
+            "%s is left out (%s%s)",
+            *(what, type(error).__name__, words),
+            extra={"action": "leave-out", **ids},
         )

@@ -11,13 +11,10 @@ from batchq.common.points import point
 from batchq.decide.poll import Cancel, Fetch, News, Wait, after_poll, is_over, pause_between_polls
 from batchq.errors import ConfigurationError, ProviderError, ProviderNotFound
 from batchq.flow.pause import call_refused, polled
-from batchq.flow.steps import Next, batch_lease, not_yet, wake
-from batchq.journal import BatchRecord, journal_of
-from batchq.journal.lease import Lease
+from batchq.flow.runner import Next, Work, take
 from batchq.observe import emit
-from batchq.observe.tracing import step_failed, traced_step
+from batchq.observe.tracing import step_failed
 from batchq.provider.client import provider_for
-from batchq.settings.config import settings
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -35,23 +32,18 @@ _LOST_AFTER = 3
 
 def poll(app: Celery[Any], batch_id: str, chain: str) -> None:
     """Ask for one batch, once. Only the newest chain of polls goes on; an older one ends here."""
-    journal = journal_of(app)
-    record = journal.batches.get(batch_id)
-    if record is None or record.state != "submitted" or record.chain != chain:
-        return
-    if early := not_yet(app, batch_id):
-        wake(app, Next("poll", (batch_id, chain), early))
-        return
-    with batch_lease(app, batch_id) as lease:
-        if lease is None:
-            return
-        with traced_step("poll", journal, record):
-            following = _ask(app, record, lease)
-    wake(app, following)
+    take(
+        app,
+        Next("poll", (batch_id, chain)),
+        batch_id,
+        states={"submitted"},
+        is_wanted=lambda record: record.chain == chain,
+        do=_ask,
+    )
 
 
-def _ask(app: Celery[Any], record: BatchRecord, lease: Lease) -> Next:
-    config, journal, batch_id = settings(app), journal_of(app), record.id
+def _ask(work: Work) -> Next:
+    app, config, journal, record = work.app, work.settings, work.journal, work.record
     now = journal.clock.now()
     age = timedelta(milliseconds=now - record.submitted_at)
     told = timedelta(milliseconds=now - record.told_at) if record.told_at else None
@@ -74,7 +66,7 @@ def _ask(app: Celery[Any], record: BatchRecord, lease: Lease) -> Next:
             journal.batches.passed(record)
         runs_well = batch.status == "in_progress" and batch.completed > 0 and not batch.failed
         polled(app, record, passed=batch.status in _PASSED, runs_well=runs_well)
-        journal.batches.note_object(batch_id, batch.object)
+        journal.batches.note_object(record.id, batch.object)
         if batch.expires_at is not None:
             fields["expires_at"] = int(batch.expires_at.timestamp() * 1000)
         cancelled = record.cancel_at > 0
@@ -96,23 +88,20 @@ def _ask(app: Celery[Any], record: BatchRecord, lease: Lease) -> Next:
         gone = long and record.looks + 1 >= _LOST_AFTER
         step = Fetch() if gone else Wait(pause_between_polls(age, config, news))
     except (ProviderError, ConfigurationError) as error:
-        ids = {"batch": batch_id, "lane": record.lane.name}
-        logger.warning("batch %s: %s", batch_id, error, extra={"action": "poll", **ids})
+        logger.warning("batch %s: %s", record.id, error, extra={"action": "poll", **work.ids})
         step_failed(error)
         call_refused(app, record, error)
         fields |= {"note": str(error)}
         step = Wait(pause_between_polls(age, config, news))
-    return _take(app, record, lease, step, fields)
+    return _follow(work, step, fields)
 
 
-def _take(
-    app: Celery[Any], record: BatchRecord, lease: Lease, step: Wait | Fetch, fields: dict[str, Any]
-) -> Next:
-    journal = journal_of(app)
+def _follow(work: Work, step: Wait | Fetch, fields: dict[str, Any]) -> Next:
+    app, journal, record, lease = work.app, work.journal, work.record, work.lease
     logger.info(
         "batch %s is %s",
         *(record.id, fields.get("status", "not known")),
-        extra={"action": "poll", "batch": record.id, "lane": record.lane.name},
+        extra={"action": "poll", **work.ids},
     )
     if isinstance(step, Wait):
         # A new link of the chain, so that a doubled message ends at its next poll.

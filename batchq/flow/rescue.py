@@ -18,8 +18,9 @@ from batchq.common.seams.results import UNREADABLE
 from batchq.flow import lookout
 from batchq.flow.adopt import look_for_lost
 from batchq.flow.bill import bill_of_refusal
+from batchq.flow.mishaps import apart
 from batchq.flow.resume import answer
-from batchq.flow.steps import Next, apart, wake
+from batchq.flow.runner import Next, wake
 from batchq.journal import BatchRecord, Journal, chunks, journal_of
 from batchq.observe import emit
 from batchq.observe.health import report

@@ -12,8 +12,7 @@ from redis.exceptions import ResponseError
 from batchq.celery_side.message import publish
 from batchq.common.points import point
 from batchq.errors import JournalUnreadable
-from batchq.flow.mishaps import reason_of
-from batchq.flow.steps import apart
+from batchq.flow.mishaps import apart, reason_of
 from batchq.journal import KILLS, Journal, Receipt, is_rubbish, journal_of
 from batchq.observe import emit
 from batchq.prompt import Lane, Outcome, split_id

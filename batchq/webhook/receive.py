@@ -23,7 +23,7 @@ import openai
 import redis
 
 from batchq.errors import BatchqError, ConfigurationError
-from batchq.flow.steps import Next, wake
+from batchq.flow.runner import Next, wake
 from batchq.installation import installed_app
 from batchq.journal import hurried, is_rubbish, journal_of
 from batchq.settings.account import Account

@@ -1,34 +1,37 @@
-"""How a step of the journey is taken: under its lease, each item apart; and how it calls the next,
-by a Celery task, as a wake-up and no more.
+"""How a step on a batch is taken: written once, for all of them.
+
+Its message is a wake-up and no more. Under the batch's lease its record is read; where it is in one
+of the states that the step takes, and its time has come, the step does its work, in a span; what
+follows is woken once the lease is given up.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Container, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-
-from celery.exceptions import SoftTimeLimitExceeded
 
 from batchq.common.own_errors import is_ours
 from batchq.common.points import point
 from batchq.common.seams.queues import delays_whole_seconds
-from batchq.errors import BatchqError
 from batchq.flow.mishaps import StepFailed, is_passing, reason_of
-from batchq.journal import KILLS, is_full, journal_of
+from batchq.journal import KILLS, BatchRecord, Journal, journal_of
 from batchq.observe.emit import tell_set_aside
 from batchq.observe.own_errors import tell_own_error
+from batchq.observe.tracing import traced_step
+from batchq.settings.config import settings
+from batchq.settings.record import Settings
 
 if TYPE_CHECKING:
     from celery import Celery
 
     from batchq.journal.lease import Lease
 
-__all__ = ["Next", "apart", "batch_lease", "not_yet", "wake"]
+__all__ = ["LONGEST_COUNTDOWN", "Next", "Work", "batch_lease", "take", "wake"]
 
 logger = logging.getLogger("batchq.steps")
 
@@ -61,10 +64,65 @@ def wake(app: Celery[Any], step: Next | None) -> None:
 _NEARLY = timedelta(milliseconds=500)
 
 
-def not_yet(app: Celery[Any], batch_id: str) -> timedelta | None:
-    """How long a step on a batch is still to wait, where its message came before its time."""
-    early = journal_of(app).batches.due_in(batch_id)
-    return early if early > _NEARLY else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One step on one batch, while its lease is held: what it works with."""
+
+    app: Celery[Any]
+    settings: Settings
+    journal: Journal
+    record: BatchRecord
+    lease: Lease
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What each line in the log about it carries."""
+        return {"batch": self.record.id, "lane": self.record.lane.name}
+
+    def not_yet(self) -> timedelta | None:
+        """How long it is still to wait, where its message came before its time."""
+        early = self.journal.batches.due_in(self.record.id)
+        return early if early > _NEARLY else None
+
+
+_NEARLY = timedelta(milliseconds=500)
+
+
+def take(
+    app: Celery[Any],
+    step: Next,
+    batch_id: str,
+    *,
+    states: Container[str],
+    do: Callable[[Work], Next | None],
+    is_wanted: Callable[[BatchRecord], bool] = lambda _: True,
+    wait: Callable[[Work], timedelta | None] = Work.not_yet,
+) -> None:
+    """Take a ``step`` on a batch that is in one of these ``states``, and wake the next.
+
+    One that is not wanted any more ends here. One that is to ``wait`` is sent again.
+    """
+    journal = journal_of(app)
+
+    def wanted() -> BatchRecord | None:
+        record = journal.batches.get(batch_id)
+        if record is None or record.state not in states or not is_wanted(record):
+            return None
+        return record
+
+    if wanted() is None:
+        return  # A message that comes twice is not to keep the lease from the right one.
+    with batch_lease(app, batch_id) as lease:
+        record = wanted()
+        if lease is None or record is None:
+            return
+        work = Work(app=app, settings=settings(app), journal=journal, record=record, lease=lease)
+        if pause := wait(work):
+            following: Next | None = replace(step, delay=pause)
+        else:
+            with traced_step(step.verb, journal, record):
+                following = do(work)
+    wake(app, following)
 
 
 @contextmanager
@@ -105,35 +163,3 @@ _AFTER_A_FAILURE = {
     "DEAD": f"as did the {KILLS - 1} before it: the batch is set aside until somebody retries it",
     "LOST": "and another has its lease by now",
 }
-
-
-_ENDS_THE_STEP = (SoftTimeLimitExceeded, MemoryError)
-
-
-@contextmanager
-def apart(
-    app: Celery[Any], what: str, *, raising: tuple[type[Exception], ...] = (), **ids: str
-) -> Generator[None]:
-    """One item of many: whatever is wrong with it is logged, and the others go on.
-
-    So it is where Redis has no memory for it. A Redis or a broker that is away concerns all of
-    them, and is raised; so is what is in ``raising``. ``ids`` go into the log with it.
-    """
-    try:
-        yield
-    except StepFailed:
-        return  # It is in the log.
-    except Exception as error:
-        its_own = isinstance(error, BatchqError) or is_full(error)
-        if isinstance(error, (*_ENDS_THE_STEP, *raising)) or (is_passing(error) and not its_own):
-            raise
-        if is_ours(error):
-            tell_own_error(app, what, error, **ids)
-            return
-        # The class of an error only, unless it is Batchq's: words may repeat what was found there.
-        words = f": {error}" if isinstance(error, BatchqError) else ""
-        logger.error(  # noqa: TRY400 likewise
-            "%s is left out (%s%s)",
-            *(what, type(error).__name__, words),
-            extra={"action": "leave-out", **ids},
-        )
