@@ -246,7 +246,7 @@ def ready() -> Celery[Any]:
     """The app in the state of a worker that has had something to do: imported, connected."""
     from batchq.errors import ProviderNotFound
     from batchq.flow.rescue import rescue
-    from batchq.flow.steps import Next, wake
+    from batchq.flow.runner import Next, wake
     from batchq.provider.client import provider_for
     from batchq.settings.config import settings
     from benchmarks.app import app
