@@ -112,3 +112,44 @@ def test_each_folder_says_what_its_concern_is() -> None:
         if path.name == "__init__.py" and ast.get_docstring(ast.parse(path.read_text())) is None
     ]
     assert undocumented == []
+
+
+# How large things are
+
+
+def bodies() -> list[int]:
+    """The lines of each function's body, without its docstring, from the shortest on."""
+    found = list[int]()
+    for path in MODULES.values():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                said = node.body[1:] if ast.get_docstring(node) is not None else node.body
+                last = said[-1].end_lineno if said else None
+                found.append(0 if last is None else last - said[0].lineno + 1)
+    return sorted(found)
+
+
+def test_most_files_are_a_page_or_two() -> None:
+    lengths = [len(path.read_text().splitlines()) for path in MODULES.values()]
+    assert sum(length <= 200 for length in lengths) >= 0.85 * len(lengths)
+
+
+def test_functions_are_short() -> None:
+    found = bodies()
+    assert found[len(found) // 2] <= 6
+    assert found[len(found) * 9 // 10] <= 17
+
+
+def test_no_class_does_everything() -> None:
+    wide = [
+        f"{module}.{node.name}"
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and sum(
+            isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef) and one.name[0] != "_"
+            for one in node.body
+        )
+        > 40
+    ]
+    assert wide == []
