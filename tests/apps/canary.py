@@ -20,6 +20,9 @@ app = make_app(
     worker_send_task_events=True,
     task_send_sent_event=True,
     batchq_flush_after=None,
+    # A test says between two tries of a submission what the next one is to meet.
+    batchq_poll_first=3,
+    batchq_poll_longest=3,
 )
 client = OpenAI(max_retries=0)
 
