@@ -173,6 +173,7 @@ def prometheus(shared_stack: Stack) -> Prometheus:
     run of which one has a row that fails.
     """
     steps = journey(shared_stack)
+    steps.journal.own_errors.note(TypeError())
     port = ReservedPort()
     exporter = shared_stack.process(
         [sys.executable, "-m", "examples.metrics"],
