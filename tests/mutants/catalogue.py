@@ -288,7 +288,7 @@ _FETCHING = [
     Mutant(
         "a batch that is not found for a moment counts as gone",
         "batchq/flow/fetch.py",
-        "if not self.record.missing_since and self._age < settings(self.app).files_grace:",
+        "if not self.record.missing_since and self._age < self.work.settings.files_grace:",
         "if False:",
         (f"{FLOW}::test_a_batch_that_is_not_found_for_a_moment_is_not_asked_again",),
     ),
