@@ -404,22 +404,22 @@ class JournalUnreadable(BatchqError):
 
 
 class KeyMissing(JournalUnreadable):
-    """It is encrypted, and none of the keys in `variable` opens it.
+    """It is encrypted, and none of the keys that come from `source` opens it.
 
     Nothing is lost, and no task fails by it: what needs it waits, and is tried again, until a
     process has the key (or a restart with it).
     """
 
-    def __init__(self, variable: str | None, what: str = "an entry of the journal") -> None:
+    def __init__(self, source: str | None, what: str = "an entry of the journal") -> None:
         super().__init__(what)
-        self.variable = variable
-        self.args = (variable, what)
+        self.source = source
+        self.args = (source, what)
 
     def __str__(self) -> str:
         where = (
             "batchq_encryption is not set"
-            if self.variable is None
-            else f"no key in the environment variable {self.variable} opens it"
+            if self.source is None
+            else f"no key from {self.source} opens it"
         )
         return f"{self.what} is encrypted, and {where}: put the key it was written with back"
 

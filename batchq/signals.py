@@ -27,11 +27,12 @@ __all__ = [
     "account_paused",
     "batch_failed",
     "batch_finished",
+    "batch_set_aside",
     "batch_submitted",
     "budget_near",
     "lane_stuck",
     "limit_reached",
-    "prompt_dead",
+    "task_dead",
 ]
 
 
@@ -48,8 +49,11 @@ batch_finished = _signal("batch_finished")
 batch_failed = _signal("batch_failed")
 """A batch ended otherwise: `BatchFailed`. Of each batch that was submitted, one of both is sent."""
 
-prompt_dead = _signal("prompt_dead")
-"""A task killed its workers, or a batch is set aside: `PromptDead`."""
+task_dead = _signal("task_dead")
+"""A task killed its workers, or its message cannot be sent on: `TaskDead`."""
+
+batch_set_aside = _signal("batch_set_aside")
+"""A batch waits for somebody to look at it: `BatchSetAside`."""
 
 limit_reached = _signal("limit_reached")
 """The provider takes no more for now: `LimitReached`."""
@@ -67,7 +71,8 @@ SIGNALS: Mapping[type[events.Event], Signal] = {
     events.BatchSubmitted: batch_submitted,
     events.BatchFinished: batch_finished,
     events.BatchFailed: batch_failed,
-    events.PromptDead: prompt_dead,
+    events.TaskDead: task_dead,
+    events.BatchSetAside: batch_set_aside,
     events.LimitReached: limit_reached,
     events.AccountPaused: account_paused,
     events.BudgetNear: budget_near,

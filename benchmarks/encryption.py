@@ -73,7 +73,7 @@ def journey(url: str, size: int, count: int, *, encrypted: bool) -> tuple[float,
     with redis.Redis.from_url(url) as client:
         client.flushall()
         app: Celery[Any] = Celery("encryption", broker=url, set_as_current=False)
-        app.conf.batchq_encryption = "BENCHMARK_KEYS" if encrypted else None
+        app.conf.batchq_encryption = "env:BENCHMARK_KEYS" if encrypted else None
         journal = Journal(Store(client, settings(app)))
         bodies = list(texts(size, count))
         empty = int(client.info("memory")["used_memory"])

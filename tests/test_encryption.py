@@ -39,7 +39,7 @@ def journal_with(
     def made(*keys: bytes) -> Journal:
         if keys:
             monkeypatch.setenv(VARIABLE, ",".join(key.decode() for key in keys))
-        app = make_app("encrypted", batchq_encryption=VARIABLE if keys else None)
+        app = make_app("encrypted", batchq_encryption=f"env:{VARIABLE}" if keys else None)
         client = redis.Redis.from_url(server.url)
         clients.append(client)
         return Journal(Store(client, settings(app)))
@@ -171,11 +171,11 @@ def test_what_was_changed_is_not_taken(journal_with: Callable[..., Journal]) -> 
 @pytest.mark.parametrize(
     ("given", "keys", "says"),
     [
-        (VARIABLE, "", "there is no key in this environment variable"),
-        (VARIABLE, "not a key", "accepted in this environment variable are Fernet keys"),
-        (VARIABLE, f"{NEW.decode()},x", "accepted in this environment variable are Fernet keys"),
-        (NEW.decode(), "", "accepted is the name of the environment variable"),
-        (5, "", "accepted is the name of the environment variable"),
+        (f"env:{VARIABLE}", "", "no key can be read from it"),
+        (f"env:{VARIABLE}", "not a key", "accepted there are Fernet keys"),
+        (f"env:{VARIABLE}", f"{NEW.decode()},x", "accepted there are Fernet keys"),
+        (NEW.decode(), "", "accepted is where the keys come from"),
+        (5, "", "accepted is where the keys come from"),
     ],
     # Processes of one run must agree on names, and the keys are new in each.
     ids=["no key", "not a key", "one that is none", "a key for the name", "a number"],
@@ -198,7 +198,7 @@ def test_without_the_package_it_says_how_to_install_it() -> None:
         "from batchq.settings.config import settings\n"
         "from batchq.journal.codec import codec_of\n"
         "app = Celery('x', broker='redis://127.0.0.1:1')\n"
-        "app.conf.batchq_encryption = 'KEYS'\n"
+        "app.conf.batchq_encryption = 'env:KEYS'\n"
         "codec_of(settings(app))\n"
     )
     done = subprocess.run(
@@ -210,7 +210,9 @@ def test_without_the_package_it_says_how_to_install_it() -> None:
 def test_a_worker_without_its_keys_does_not_start(stack: Stack) -> None:
     process = stack.worker(APP, wait=False)
     assert process.wait() != 0
-    assert "batchq_encryption = 'BATCHQ_TEST_KEYS': there is no key" in process.output()
+    assert (
+        "batchq_encryption = 'env:BATCHQ_TEST_KEYS': no key can be read from it" in process.output()
+    )
 
 
 def test_beat_and_status_need_no_keys(stack: Stack) -> None:
@@ -240,7 +242,7 @@ def test_a_worker_that_lost_a_key_waits_for_it(
         description="it says what it cannot read",
     )
     (record,) = journal.batches.open()
-    assert "no key in the environment variable BATCHQ_TEST_KEYS opens it" in record.note
+    assert "no key from env:BATCHQ_TEST_KEYS opens it" in record.note
     # Its answer comes all the same, by a worker that has both keys and takes no tasks.
     both = f"{NEW.decode()},{OLD.decode()}"
     stranger.stop()

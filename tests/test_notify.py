@@ -22,11 +22,12 @@ from batchq.events import (
     AccountPaused,
     BatchFailed,
     BatchFinished,
+    BatchSetAside,
     BudgetNear,
     Event,
     LaneStuck,
     LimitReached,
-    PromptDead,
+    TaskDead,
 )
 from batchq.flow import lookout
 from batchq.journal import Journal, journal_of
@@ -217,7 +218,8 @@ def test_each_kind_of_news_is_posted_in_words(shop: Shop, receiver: Receiver) ->
     news: list[Event] = [
         finished(cost=12_340_000_000),
         failed(codes=("invalid_json_line",)),
-        PromptDead(at=NOW, task_id="t1", name="shop.ask", kills=3),
+        TaskDead(at=NOW, task_id="t1", name="shop.ask", kills=3),
+        BatchSetAside(at=NOW, batch="b9", lane="l", prompts=3, kills=3),
         LimitReached(
             at=NOW, account="default", model="m", lane="l", batch="b3", reason="throttled"
         ),
@@ -250,9 +252,10 @@ def test_each_kind_of_news_is_posted_in_words(shop: Shop, receiver: Receiver) ->
         "batchq.retry(app, 't1') tries it again"
     )
     assert others == [
+        f"• {news[3]}",
         "• account default for m is throttled: batch b3 waits",
         "• 80 % of the budget of $10.00 for 2026-01-31 is reached: $8.00 spent",
-        f"• {news[5]}",
+        f"• {news[6]}",
         "• lane l is stuck, its account is not in the settings: 5 prompts, the oldest for 3 h",
     ]
     assert receiver.headers[0]["Content-Type"] == "application/json"
@@ -537,24 +540,23 @@ def test_a_receiver_does_not_show_its_url(shop: Shop) -> None:
     assert SECRET not in repr(receivers(shop.app))
 
 
-def test_the_setting_is_the_name_of_a_variable(
+def test_the_setting_says_where_the_urls_come_from(
     server: Server, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with receiving() as second:
         monkeypatch.setenv("SHOP_URLS", f" {receiver.url}\n{second.url} ")
-        shop = Shop(batchq_notify="SHOP_URLS")
+        shop = Shop(batchq_notify="env:SHOP_URLS")
         begin(shop.app)
         shop.tell(finished())
         with working(shop):
             shop.tick_until(lambda: receiver.posts and second.posts, "both are told")
 
 
-def test_a_url_in_the_place_of_the_name_is_refused_without_showing_it() -> None:
+def test_a_url_in_the_place_of_where_it_comes_from_is_refused_without_showing_it() -> None:
     with pytest.raises(ConfigurationError) as caught:
         settings(make_app("wrong", batchq_notify=f"https://hooks.example/{SECRET}"))
-    assert str(caught.value) == (
-        "batchq_notify: accepted is the name of the environment variable that holds the URLs, or "
-        "None."
+    assert str(caught.value).startswith(
+        'batchq_notify: accepted is where the URLs come from: "env:'
     )
     assert SECRET not in repr(caught.value.args)
 
@@ -562,7 +564,7 @@ def test_a_url_in_the_place_of_the_name_is_refused_without_showing_it() -> None:
 def test_a_worker_does_not_start_without_its_urls(stack: Stack) -> None:
     worker = stack.worker(APP, environment={"BATCHQ_TEST_URLS": " "}, wait=False)
     assert worker.wait() == 1
-    assert "the environment variable BATCHQ_TEST_URLS is not set" in worker.output()
+    assert "batchq_notify = 'env:BATCHQ_TEST_URLS': no URL can be read from it" in worker.output()
 
 
 # In a worker

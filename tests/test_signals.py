@@ -26,6 +26,7 @@ from batchq.events import (
     BatchFailed,
     BatchFinished,
     BatchSealed,
+    BatchSetAside,
     BatchSubmitted,
     BatchWoken,
     BudgetNear,
@@ -33,8 +34,8 @@ from batchq.events import (
     LaneStuck,
     LimitReached,
     OtherEvent,
-    PromptDead,
     Reason,
+    TaskDead,
     TasksRescued,
     from_json,
     span,
@@ -226,8 +227,8 @@ def test_a_batch_that_is_set_aside_is_told_once_and_its_end_too(steps: Steps, he
         steps.set(batch.id, chain="c")
         with batch_lease(steps.app, batch.id) as lease:
             assert lease is None
-    (dead,) = heard.of(PromptDead)
-    assert (dead.task_id, dead.batch, dead.name, dead.kills) == ("", batch.id, LANE.name, 3)
+    (dead,) = heard.of(BatchSetAside)
+    assert (dead.batch, dead.lane, dead.prompts, dead.kills) == (batch.id, LANE.name, 1, 3)
     # As 26 hours later.
     steps.journal.store.redis.zadd(steps.journal.store.key("batches"), {batch.id: 1})
     rescue(steps.app)
@@ -572,8 +573,8 @@ def test_a_redis_that_is_full_takes_events(steps: Steps, heard: Heard) -> None:
         emit.tell_dead_task(steps.app, "an-id", "a.task")
     finally:
         steps.server.client.config_set("maxmemory", 0)
-    assert [event.kind for event in steps.journal.events.read()] == ["tasks_rescued", "prompt_dead"]
-    assert heard.kinds == ["prompt_dead"]
+    assert [event.kind for event in steps.journal.events.read()] == ["tasks_rescued", "task_dead"]
+    assert heard.kinds == ["task_dead"]
 
 
 def test_a_stream_that_somebody_has_written_over_stops_nothing(
@@ -594,7 +595,7 @@ def test_a_redis_that_is_away_stops_nothing(
     monkeypatch.setattr("batchq.journal.connected._journals", {})
     monkeypatch.setattr("batchq.journal.connected.Retry", lambda _, retries: None)  # noqa: ARG005 its own
     event = TasksRescued(at=datetime.now(UTC), tasks=1)
-    dead = PromptDead(at=event.at, task_id="t", name="n", kills=3)
+    dead = TaskDead(at=event.at, task_id="t", name="n", kills=3)
     assert steps.journal.clock.now()
     steps.server.kill()
     emit.tell(steps.app, event)
@@ -777,12 +778,12 @@ def test_receivers_run_in_the_worker_that_took_the_step(stack: Stack) -> None:
     stack.beat(APP)
     app = stack.app(APP)
     killer = app.tasks[f"{APP}.dies"].delay("canary-5b1e")
-    wait_until(lambda: "prompt_dead" in kinds(stack), description="its end is told", timeout=60)
+    wait_until(lambda: "task_dead" in kinds(stack), description="its end is told", timeout=60)
     stack.redis.delete("armed")
     assert app.tasks[f"{APP}.ask"].delay("canary-5b1e").get(timeout=30)
     wait_until(lambda: "batch_finished" in kinds(stack), description="the batch is told")
     told = [json.loads(line) for line in stack.redis.lrange("heard", 0, -1)]
-    assert [one["kind"] for one in told] == ["prompt_dead", "batch_submitted", "batch_finished"]
+    assert [one["kind"] for one in told] == ["task_dead", "batch_submitted", "batch_finished"]
     assert (told[0]["task_id"], told[0]["name"]) == (killer.id, f"{APP}.dies")
     assert "canary" not in json.dumps(told)
     journal: Journal = journal_of(app)

@@ -260,7 +260,8 @@ def commands(server: Server) -> Counter[str]:
     found: dict[str, Any] = server.client.info("commandstats")
     ours = {name: told["calls"] for name, told in found.items()}
     # Of connections and of the broker: a thread sends the poll, when it gets to it.
-    for other in ("info", "hello", "client|setinfo", "ping", "lpush", "sadd", "smembers"):
+    brokers = ("lpush", "sadd", "smembers", "llen", "multi", "exec")
+    for other in ("info", "hello", "client|setinfo", "ping", *brokers):
         ours.pop(f"cmdstat_{other}", None)
     return Counter(ours)
 

@@ -21,13 +21,14 @@ from batchq.events.batches import (
     BatchFailed,
     BatchFinished,
     BatchSealed,
+    BatchSetAside,
     BatchSubmitted,
     BatchWoken,
     Reason,
 )
 from batchq.events.codec import KINDS, OtherEvent, from_json, to_json
 from batchq.events.record import Event
-from batchq.events.tasks import LaneStuck, PromptDead, StuckReason, TasksRescued
+from batchq.events.tasks import LaneStuck, StuckReason, TaskDead, TasksRescued
 
 __all__ = [
     "KINDS",
@@ -39,6 +40,7 @@ __all__ = [
     "BatchFailed",
     "BatchFinished",
     "BatchSealed",
+    "BatchSetAside",
     "BatchSubmitted",
     "BatchWoken",
     "BudgetNear",
@@ -47,9 +49,9 @@ __all__ = [
     "LimitReached",
     "LimitReason",
     "OtherEvent",
-    "PromptDead",
     "Reason",
     "StuckReason",
+    "TaskDead",
     "TasksRescued",
     "from_json",
     "span",

@@ -17,6 +17,7 @@ __all__ = [
     "BatchFailed",
     "BatchFinished",
     "BatchSealed",
+    "BatchSetAside",
     "BatchSubmitted",
     "BatchWoken",
     "Reason",
@@ -163,3 +164,20 @@ class BatchWoken(OfBatch):
 
     def __str__(self) -> str:
         return f"{self._subject()}, {self.state}, was late and is woken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSetAside(OfBatch):
+    """A batch goes no further by itself: the steps on it killed their worker ``kills`` times in a
+    row, or, with ``kills`` 0, for another ``reason``. Its prompts wait.
+    """
+
+    kills: int
+    reason: str = ""
+
+    def __str__(self) -> str:
+        retry = f"batchq.retry(app, {self.batch!r}) tries it again"
+        if self.reason:
+            return f"batch {self.batch} of lane {self.lane} is {self.reason}; {retry}"
+        what = f"steps on batch {self.batch} of lane {self.lane} killed their worker"
+        return f"{what} {self.kills} times in a row; {retry}"

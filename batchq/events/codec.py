@@ -23,12 +23,13 @@ from batchq.events.batches import (
     BatchFailed,
     BatchFinished,
     BatchSealed,
+    BatchSetAside,
     BatchSubmitted,
     BatchWoken,
     Reason,
 )
 from batchq.events.record import Event
-from batchq.events.tasks import LaneStuck, PromptDead, StuckReason, TasksRescued
+from batchq.events.tasks import LaneStuck, StuckReason, TaskDead, TasksRescued
 
 __all__ = ["KINDS", "OtherEvent", "from_json", "to_json"]
 
@@ -52,7 +53,8 @@ KINDS: Mapping[str, type[Event]] = {
     "batch_submitted": BatchSubmitted,
     "batch_finished": BatchFinished,
     "batch_failed": BatchFailed,
-    "prompt_dead": PromptDead,
+    "task_dead": TaskDead,
+    "batch_set_aside": BatchSetAside,
     "limit_reached": LimitReached,
     "account_paused": AccountPaused,
     "budget_near": BudgetNear,

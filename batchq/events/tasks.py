@@ -10,37 +10,28 @@ from typing import Literal
 from batchq.common.words import many, span
 from batchq.events.record import Event
 
-__all__ = ["LaneStuck", "PromptDead", "StuckReason", "TasksRescued"]
+__all__ = ["LaneStuck", "StuckReason", "TaskDead", "TasksRescued"]
 
 StuckReason = Literal["no_room", "no_account", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromptDead(Event):
-    """A task killed its worker ``kills`` times in a row and has failed, or a batch whose steps did
-    is set aside: one of ``task_id`` and ``batch`` is empty. ``name`` is the task's or the lane's.
-
-    Where it is for another ``reason``, ``kills`` is 0.
+class TaskDead(Event):
+    """A task goes no further by itself: it killed its worker ``kills`` times in a row and has
+    failed, or, with ``kills`` 0, it is set aside for another ``reason``.
     """
 
-    task_id: str = ""
-    batch: str = ""
+    task_id: str
     name: str
     kills: int
     reason: str = ""
 
     def __str__(self) -> str:
-        retry = f"batchq.retry(app, {self.task_id or self.batch!r}) tries it again"
+        task = f"task {self.name} [{self.task_id}]"
+        retry = f"batchq.retry(app, {self.task_id!r}) tries it again"
         if self.reason:
-            whose = f"task {self.name} [{self.task_id}]"
-            if self.batch:
-                whose = f"batch {self.batch} of lane {self.name}"
-            return f"{whose} is {self.reason}; {retry}"
-        if self.task_id:
-            what = f"task {self.name} [{self.task_id}] killed its worker"
-        else:
-            what = f"steps on batch {self.batch} of lane {self.name} killed their worker"
-        return f"{what} {self.kills} times in a row; {retry}"
+            return f"{task} is {self.reason}; {retry}"
+        return f"{task} killed its worker {self.kills} times in a row; {retry}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,9 +85,6 @@ class Work:
         return early if early > _NEARLY else None
 
 
-_NEARLY = timedelta(milliseconds=500)
-
-
 def take(
     app: Celery[Any],
     step: Next,

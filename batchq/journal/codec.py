@@ -8,10 +8,10 @@ was a key stays readable.
 from __future__ import annotations
 
 import base64
-import os
 from typing import TYPE_CHECKING, Any
 
 from batchq.errors import ConfigurationError, KeyMissing
+from batchq.settings.sources import read
 
 if TYPE_CHECKING:
     from batchq.settings.record import Settings
@@ -26,12 +26,12 @@ for steps, with a bracket."""
 class Codec:
     """Seals what is written and opens what is read. Without keys it seals nothing."""
 
-    def __init__(self, variable: str | None = None, fernet: Any = None) -> None:
-        self._variable = variable
+    def __init__(self, source: str | None = None, fernet: Any = None) -> None:
+        self._source = source
         self._fernet = fernet
 
     def __repr__(self) -> str:
-        return f"Codec({self._variable!r})"
+        return f"Codec({self._source!r})"
 
     def seal(self, data: bytes) -> bytes:
         if self._fernet is None:
@@ -45,36 +45,34 @@ class Codec:
         if data[:1] != _MARK:
             return data
         if self._fernet is None:
-            raise KeyMissing(self._variable)
+            raise KeyMissing(self._source)
         from cryptography.fernet import InvalidToken
 
         try:
             opened: bytes = self._fernet.decrypt(base64.urlsafe_b64encode(data[1:]))
         except InvalidToken:
-            raise KeyMissing(self._variable) from None
+            raise KeyMissing(self._source) from None
         return opened
 
 
 def codec_of(config: Settings) -> Codec:
-    """The codec of these settings, with the keys as the environment has them now."""
+    """The codec of these settings, with the keys as they are now. Raises ConfigurationError."""
     if config.encryption is None:
         return Codec()
     try:
         from cryptography.fernet import Fernet, MultiFernet
     except ImportError:
         raise _wrong(config, "the package is missing: pip install 'batchq[encryption]'") from None
-    given = os.environ.get(config.encryption, "")
+    given = read(config.encryption, "batchq_encryption", "key")
     keys = [key.strip() for key in given.split(",") if key.strip()]
-    if not keys:
-        raise _wrong(config, "there is no key in this environment variable")
     try:
         return Codec(config.encryption, MultiFernet([Fernet(key) for key in keys]))
     except ValueError:
         # The error of cryptography does not show the key; ours shows nothing of it either.
         raise _wrong(
             config,
-            "accepted in this environment variable are Fernet keys (32 bytes as urlsafe base64), "
-            "newest first, with commas between them",
+            "accepted there are Fernet keys (32 bytes as urlsafe base64), newest first, with "
+            "commas between them",
         ) from None
 
 

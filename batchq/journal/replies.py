@@ -86,7 +86,7 @@ def opened(codec: Codec, data: bytes, what: str, read: Callable[[bytes], T]) -> 
     try:
         return read(codec.open(data))
     except KeyMissing as error:
-        raise KeyMissing(error.variable, what) from None
+        raise KeyMissing(error.source, what) from None
     except (ValueError, LookupError, TypeError, zlib.error):
         raise JournalUnreadable(what) from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -12,6 +11,7 @@ from batchq.errors import ConfigurationError
 from batchq.events import KINDS, BatchFailed, Event
 from batchq.notify.post import poster
 from batchq.settings.config import behind, settings
+from batchq.settings.sources import read
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["NEWS", "Receiver", "install", "receivers"]
 
 NEWS = (
-    *("batch_finished", "batch_failed", "prompt_dead", "limit_reached", "budget_near"),
+    *(
+        "batch_finished",
+        "batch_failed",
+        "task_dead",
+        "batch_set_aside",
+        "limit_reached",
+        "budget_near",
+    ),
     *("account_paused", "lane_stuck"),
 )
 """What is posted, where nothing else is said."""
@@ -82,12 +89,9 @@ def receivers(app: Any) -> list[Receiver]:
 
 
 def _by_settings(app: Any) -> list[Receiver]:
-    variable = settings(app).notify
-    if variable is None:
+    given = settings(app).notify
+    if given is None:
         return []
-    urls = os.environ.get(variable, "").split()
-    if not urls:
-        what = f"the environment variable {variable} is not set; it holds one URL or more"
-        raise ConfigurationError("batchq_notify", None, what)
+    urls = read(given, "batchq_notify", "URL").split()
     kinds = frozenset(NEWS)
     return [Receiver(url, kinds, number) for number, url in enumerate(urls, 1)]

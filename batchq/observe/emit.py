@@ -26,12 +26,13 @@ from batchq.events import (
     BatchFailed,
     BatchFinished,
     BatchSealed,
+    BatchSetAside,
     BatchSubmitted,
     BatchWoken,
     Event,
     LimitReached,
-    PromptDead,
     Reason,
+    TaskDead,
     TasksRescued,
 )
 from batchq.journal import KILLS, BatchRecord, journal_of
@@ -219,14 +220,14 @@ def tell_set_aside(app: Celery[Any], batch_id: str) -> None:
         return
     what, keep = f"dead:{batch_id}:{batch.dead_at}", settings(app).keep_journal
     if journal.events.first_told(what, for_=keep):
-        at, name = _time(batch.dead_at), batch.lane.name
         kills, reason = (0, batch.note) if batch.aside else (KILLS, "")
-        tell(app, PromptDead(at=at, batch=batch_id, name=name, kills=kills, reason=reason))
+        at = _time(batch.dead_at)
+        tell(app, BatchSetAside(at=at, kills=kills, reason=reason, **_of(batch)))
 
 
 @stops_nothing
 def tell_dead_task(app: Celery[Any], task_id: str, name: str) -> None:
-    tell(app, PromptDead(at=_now(app), task_id=task_id, name=name, kills=KILLS))
+    tell(app, TaskDead(at=_now(app), task_id=task_id, name=name, kills=KILLS))
 
 
 @stops_nothing
@@ -234,7 +235,7 @@ def tell_unsent_task(app: Celery[Any], task_id: str, why: str) -> None:
     """A task is set aside, for its message cannot be sent."""
     record = journal_of(app).views.task(task_id)
     name, reason = "" if record is None else record.name, f"set aside: {why}"
-    tell(app, PromptDead(at=_now(app), task_id=task_id, name=name, kills=0, reason=reason))
+    tell(app, TaskDead(at=_now(app), task_id=task_id, name=name, kills=0, reason=reason))
 
 
 @stops_nothing

@@ -37,9 +37,9 @@ from batchq.settings.times import read_schedules
 from batchq.settings.values import (
     read_dollars,
     read_header_names,
+    read_secret_place,
     read_storage,
     read_switches,
-    read_variable,
     shown_storage,
 )
 
@@ -98,7 +98,7 @@ class Settings(Record):
     known_refusals: Annotated[dict[str, bool] | None, BeforeValidator(read_switches)] = None
     allow_unsafe_redis: bool = False
     installation: Annotated[str | None, Field(min_length=1, max_length=200)] = None
-    encryption: Annotated[str | None, BeforeValidator(read_variable)] = None
+    encryption: Annotated[str | None, BeforeValidator(read_secret_place)] = None
     large_bodies: Annotated[str | None, BeforeValidator(read_storage)] = None
     large_body_bytes: PositiveInt = 256_000
     show_prompts: bool = False
@@ -106,7 +106,7 @@ class Settings(Record):
         default_factory=dict[str, OwnPrice]
     )
     budget: Annotated[Decimal | None, BeforeValidator(read_dollars)] = None
-    notify: Annotated[str | None, BeforeValidator(read_variable)] = None
+    notify: Annotated[str | None, BeforeValidator(read_secret_place)] = None
     _link: Link | None = PrivateAttr(None)
 
     @model_validator(mode="before")

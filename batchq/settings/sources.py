@@ -32,10 +32,14 @@ __all__ = [
 ]
 
 _SOURCES = (
-    'accepted is where the {what} comes from: "env:NAME", "file:/path" or '
-    '"call:package.module:function"; the {what} itself is not accepted here, so that it cannot '
-    "reach a log, a message or a page"
+    'accepted is where the {what} {comes} from: "env:NAME", "file:/path" or '
+    '"call:package.module:function"; the {what} {itself} not accepted here, so that nothing of it '
+    "reaches a log, a message or a page"
 )
+_NUMBER = {
+    False: {"comes": "comes", "itself": "itself is"},
+    True: {"comes": "come", "itself": "themselves are"},
+}
 _FUNCTION = r"call:[A-Za-z_][\w.]*:[A-Za-z_]\w*"
 _SOURCE = re.compile(rf"env:[A-Za-z_]\w*|file:/.+|{_FUNCTION}", re.ASCII)
 
@@ -49,7 +53,9 @@ def source(value: object, setting: str, what: str) -> str:
     if isinstance(value, str) and is_source(value):
         return value
     # Not a ValueError: pydantic would keep the value, which may be a key, in its own error.
-    raise ConfigurationError(setting, None, _SOURCES.format(what=what))
+    raise ConfigurationError(
+        setting, None, _SOURCES.format(what=what, **_NUMBER[what.endswith("s")])
+    )
 
 
 def function_source(value: object, setting: str, what: str) -> str:

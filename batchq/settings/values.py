@@ -15,23 +15,17 @@ from batchq.common.record import nearest
 from batchq.errors import ConfigurationError
 from batchq.settings.redis_urls import without_password
 from batchq.settings.refusals import REFUSALS
+from batchq.settings.sources import is_source, source
 
 
-def read_variable(value: object, info: ValidationInfo) -> str | None:
-    if value is None or (isinstance(value, str) and _VARIABLE.fullmatch(value)):
-        return value
-    # Not a ValueError: pydantic would show what was given, and that may be the secret itself.
+def read_secret_place(value: object, info: ValidationInfo) -> str | None:
+    """Where keys or URLs come from, and never they themselves: "env:NAME", say."""
+    if value is None or is_source(value):
+        return cast("str | None", value)
     setting = info.field_name or ""
     what = {"encryption": "keys", "notify": "URLs"}[setting]
-    raise ConfigurationError(
-        setting,
-        None,
-        f"accepted is the name of the environment variable that holds the {what}, or None",
-    )
+    return source(value, setting, what)
 
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
-"""Shorter than a key (44 characters, the last one of them no letter)."""
 
 # Headers
 

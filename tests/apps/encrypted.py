@@ -12,7 +12,7 @@ LIMITS = Limits()
 
 app = make_app(
     "encrypted",
-    batchq_encryption="BATCHQ_TEST_KEYS",
+    batchq_encryption="env:BATCHQ_TEST_KEYS",
     batchq_flush_after=None,
 )
 client = OpenAI()

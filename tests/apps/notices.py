@@ -18,7 +18,7 @@ from batchq.signals import SIGNALS
 from tests.apps.base import make_app
 
 notify: dict[str, Any] = (
-    {"batchq_notify": "BATCHQ_TEST_URLS"} if "BATCHQ_TEST_URLS" in os.environ else {}
+    {"batchq_notify": "env:BATCHQ_TEST_URLS"} if "BATCHQ_TEST_URLS" in os.environ else {}
 )
 app = make_app(
     "notices",

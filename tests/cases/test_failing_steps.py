@@ -103,7 +103,7 @@ def test_it_is_told_and_retried(
     def receive(event: Any, **_: Any) -> None:
         told.append(str(event))
 
-    batchq.signals.prompt_dead.connect(receive, sender=steps.app)
+    batchq.signals.batch_set_aside.connect(receive, sender=steps.app)
     asked = capture(steps.journal)
     fails("rows", RuntimeError("no"), times=3)
     flush(steps.app, everything=True)

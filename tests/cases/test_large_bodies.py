@@ -472,7 +472,7 @@ def test_what_lies_there_is_encrypted_too(
 ) -> None:
     monkeypatch.setenv("LARGE_KEYS", Fernet.generate_key().decode())
     options = {"batchq_large_bodies": str(storage), "batchq_large_body_bytes": LARGE}
-    bench = make_bench(batchq_encryption="LARGE_KEYS", **options)
+    bench = make_bench(batchq_encryption="env:LARGE_KEYS", **options)
     noise = base64.b64encode(random.Random(7).randbytes(30_000)).decode()
     asked = capture(bench.journal, chat(f"canary {noise}"))
     (file,) = bodies(storage)

@@ -120,7 +120,7 @@ def test_it_is_told(bench: Bench, body: Any, files: dict[str, Change]) -> None:
     def receive(event: Any, **_: Any) -> None:
         told.append(str(event))
 
-    batchq.signals.prompt_dead.connect(receive, sender=bench.app)
+    batchq.signals.batch_set_aside.connect(receive, sender=bench.app)
     sent(bench, body)
     (one,) = batchq.dead(bench.app)
     (words,) = told

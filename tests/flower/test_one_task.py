@@ -157,7 +157,7 @@ def test_without_the_key_it_says_so(server: Server, monkeypatch: pytest.MonkeyPa
         assert found is not None
         return found
 
-    options = {"batchq_encryption": "KEY_OF_TEST"}
+    options = {"batchq_encryption": "env:KEY_OF_TEST"}
     key = Fernet.generate_key().decode()
     monkeypatch.setenv("KEY_OF_TEST", key)
     task_id = ask(journal_of(make_app("sealed", **options)), chat("a secret"))
@@ -172,7 +172,7 @@ def test_the_dead_have_a_name_where_there_is_no_key(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The list of the dead was an error page wherever Flower had no key."""
-    options = {"batchq_encryption": "KEY_OF_TEST"}
+    options = {"batchq_encryption": "env:KEY_OF_TEST"}
     monkeypatch.setenv("KEY_OF_TEST", Fernet.generate_key().decode())
     journal = journal_of(make_app("sealed", **options))
     task_id = ask(journal, chat("a secret"), name="shop.kills")
