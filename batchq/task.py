@@ -37,7 +37,9 @@ from batchq.capture.threads import carry_runs
 from batchq.celery_side.placement import MARK, claimable, is_body_of, wrap_task
 from batchq.celery_side.sdk_errors import keep_sdk_errors
 from batchq.celery_side.started import say_started
+from batchq.common.record import nearest
 from batchq.common.seams.tasks import task_stack
+from batchq.errors import ConfigurationError
 
 __all__ = ["BatchedTask", "batched_llm_task"]
 
@@ -302,8 +304,13 @@ def _goes_live(task: Any) -> bool:
     headers: dict[str, Any] = request.headers or {}
     if request.is_eager and not _is_answered_by_a_test(task):
         return True
-    if headers.get("batchq") != "live":
+    said = headers.get("batchq")
+    if said is None:
         return False
+    if said != "live":
+        expected = 'accepted is "live"; without it a call waits for a batch'
+        close = nearest(str(said), ["live"])
+        raise ConfigurationError("the header batchq", repr(said), expected, close)
     say_started(task)
     return True
 

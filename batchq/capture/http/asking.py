@@ -6,7 +6,7 @@ import logging
 import weakref
 from typing import TYPE_CHECKING
 
-from batchq.capture.http.calls import Call, asks_a_model
+from batchq.capture.http.calls import Call, asks_a_model, json_object
 from batchq.capture.http.questions import key_of, live_question_of, question_of
 from batchq.capture.http.twins import as_openai_error
 from batchq.capture.run import Question, Run
@@ -30,6 +30,7 @@ def ask(call: Call, content: bytes) -> Outcome | None:
         if call.is_ours:
             question = question_of(call, content)
             _tell_other_key(call, question.account)
+            _tell_tier(call, content)
             return call.run.ask(question)
         if asks_a_model(call, content):
             _stays_live(call)
@@ -48,6 +49,20 @@ def _tell_other_key(call: Call, account: str) -> None:
             f"{account!r} has now, which is the only one with its base URL: it is batched, and "
             "billed, under that account. Where the key is another team's, add an account with that "
             "key to batchq_accounts; where it was rotated, all is well",
+        )
+
+
+def _tell_tier(call: Call, content: bytes) -> None:
+    """Say, once, that a tier of the live API means nothing in a batch."""
+    if b'"service_tier"' not in content:
+        return
+    tier = (json_object(content) or {}).get("service_tier")
+    if tier not in {None, "auto", "default"}:
+        tell_once(
+            call.run,
+            "service_tier",
+            f"{call.words} in task {call.run.task_name} asks for service_tier={tier!r}, which is "
+            "left out: a batch has a tier and a price of its own",
         )
 
 
