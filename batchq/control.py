@@ -131,7 +131,7 @@ def retry(app: Any, name: str, *, ask_again: bool = False) -> bool:
     part of has failed.
     """
     # Here, so that `import batchq` in a web process does not load the journey.
-    from batchq.capture.delivery import BATCHED
+    from batchq.capture.parked import BATCHED
     from batchq.flow.rescue import wake_late
     from batchq.flow.resume import resume
 

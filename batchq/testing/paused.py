@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from celery.result import EagerResult
 
-from batchq.capture.delivery import BATCHED, Parked, asked_again_after
+from batchq.capture.end_of_run import asked_again_after
+from batchq.capture.parked import BATCHED, Parked
 from batchq.capture.run import OnChanged, Run
 from batchq.prompt import Prompt
 from batchq.testing.asked import Request, shown

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from batchq.capture.delivery import asked_again_after, refusal
+from batchq.capture.end_of_run import asked_again_after, refusal
 from batchq.capture.run import OnChanged, Run, running
 from batchq.decide.fetch import verdict_on_row
 from batchq.prompt import Outcome, Prompt

@@ -17,7 +17,7 @@ from celery.worker.request import Request
 from kombu import pools
 
 from batchq import batched_llm_task
-from batchq.capture.delivery import BATCHED
+from batchq.capture.parked import BATCHED
 from batchq.flow.fetch import fetch
 from batchq.flow.flush import flush
 from batchq.flow.poll import poll

@@ -27,7 +27,7 @@ from pydantic import BaseModel
 
 import batchq
 from batchq import batched_llm_task
-from batchq.capture.delivery import BATCHED
+from batchq.capture.parked import BATCHED
 from tests.capture.bench import Bench, ask, ask_async, user
 
 client = OpenAI(max_retries=0)

@@ -30,7 +30,7 @@ from openai import OpenAI
 from redis.exceptions import OutOfMemoryError
 
 import batchq
-from batchq.capture.delivery import BATCHED
+from batchq.capture.parked import BATCHED
 from batchq.errors import StorageAway
 from batchq.flow.flush import flush
 from batchq.flow.rescue import rescue

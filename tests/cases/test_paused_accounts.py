@@ -13,7 +13,7 @@ import pytest
 from openai import OpenAI
 
 from batchq import control
-from batchq.capture.delivery import BATCHED
+from batchq.capture.parked import BATCHED
 from batchq.common.troubles import Trouble
 from batchq.errors import NotFound
 from batchq.events import AccountGoesOn, AccountPaused

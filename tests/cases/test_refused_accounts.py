@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from batchq.capture.delivery import BATCHED
+from batchq.capture.parked import BATCHED
 from batchq.events import AccountPaused, BatchFailed
 from batchq.flow.flush import flush
 from batchq.flow.poll import poll

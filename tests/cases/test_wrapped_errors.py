@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from batchq import NotBatchable, errors
 from batchq.capture.causes import bad_answer_in, causes
-from batchq.capture.delivery import BATCHED
+from batchq.capture.parked import BATCHED
 from tests.capture.bench import MODEL, Bench, ask, user
 
 client = OpenAI(max_retries=0)

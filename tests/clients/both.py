@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchq import RequestChanged
-from batchq.capture.delivery import BATCHED
+from batchq.capture.parked import BATCHED
 from tests.capture.bench import Bench
 
 __all__ = ["Both", "Journey"]

@@ -1,0 +1,87 @@
+"""A run has asked: its questions and the task's own message go to the journal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from batchq.capture.claiming import Delivery
+from batchq.capture.parked import BATCHED
+from batchq.capture.run import Run
+from batchq.celery_side.chords import groups_of, keep_groups
+from batchq.celery_side.revoke import end_revoked, stamps_of
+from batchq.celery_side.time_limits import hold_soft_limit
+from batchq.common.points import point
+from batchq.common.seams.results import ignores_result
+from batchq.flow.adopt import reuse_asked
+
+__all__ = ["park"]
+
+logger = logging.getLogger("batchq.capture")
+
+
+def park(delivery: Delivery, run: Run, message: bytes) -> None:
+    """End the execution without a result, in an order that a crash between two steps does not hurt.
+
+    A late BATCHED would overwrite a final state, so state and event go first: should we die before
+    the journal is written, the message is delivered again, or the task is lost as any Celery task.
+    """
+    task = delivery.task
+    # The body has ended in time. A limit that fails the task now would leave its questions behind,
+    # and their answers would run it again.
+    delivery.hear_limits = hold_soft_limit()
+    point("capture.state")
+    if not ignores_result(task):
+        meta = {"prompts": len(run.asked), "lanes": sorted({p.lane.name for p in run.asked})}
+        _try_to_tell(task, lambda: task.update_state(state=BATCHED, meta=meta))
+    point("capture.event")
+    _try_to_tell(task, lambda: task.send_event("task-batched", retry=False))
+    _tie(delivery)
+    word = delivery.journal.runs.capture(
+        run.task_id,
+        token=delivery.lease.token,
+        message=message,
+        prompts=run.asked,
+        next_number=run.next_number,
+        name=task.name,
+        read=run.read,
+    )
+    point("capture.called")
+    delivery.parked = True
+    if word == "CAPTURED":
+        reuse_asked(task.app, run.asked)
+    if word == "REVOKED":
+        end_revoked(task, token=delivery.lease.token, message=message)
+    logger.info(
+        "task %s [%s] asked %d prompts in its round %d: %s",
+        *(task.name, run.task_id, len(run.asked), run.round + 1, word),
+        extra={"action": "capture", "task_id": run.task_id},
+    )
+
+
+def _try_to_tell(task: Any, tell: Callable[[], Any]) -> None:
+    """Say that a task is BATCHED, if somebody hears it: no task fails for want of that."""
+    try:
+        tell()
+    except (SoftTimeLimitExceeded, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 a broker's or a backend's, of any kind
+        logger.warning(
+            "it is not told that task %s [%s] is BATCHED (%s)",
+            *(task.name, task.request.id, type(error).__name__),
+            extra={"action": "capture", "task_id": task.request.id},
+        )
+
+
+def _tie(delivery: Delivery) -> None:
+    """Write down what of Celery's is to live on while the task waits, and let it."""
+    request = delivery.task.request
+    groups, stamps = groups_of(request), stamps_of(request)
+    if groups or stamps:
+        delivery.journal.chords.tie(
+            request.id, token=delivery.lease.token, groups=groups, stamps=stamps
+        )
+        keep_groups(delivery.task.app, groups)
