@@ -141,7 +141,7 @@ def test_a_journal_of_its_own_behind_sentinels_with_a_password(
         bench.answer()
         assert bench.deliver() == 1
         assert waiting.result
-        assert "password" not in repr(bench.journal._config.link)
+        assert "password" not in repr(bench.journal.store.config.link)
 
 
 # A Cluster
