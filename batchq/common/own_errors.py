@@ -11,9 +11,9 @@ from kombu.exceptions import OperationalError
 
 from batchq.errors import BatchqError
 
-__all__ = ["FOREIGN", "frames_of", "is_ours", "place_of"]
+__all__ = ["frames_of", "is_ours", "place_of"]
 
-FOREIGN = (ValueError, zlib.error, BatchqError, redis.RedisError, OSError, OperationalError)
+_FOREIGN = (ValueError, zlib.error, BatchqError, redis.RedisError, OSError, OperationalError)
 """What is raised where a value is somebody else's, or a server or a disk is away."""
 
 _PACKAGE = Path(__file__).parents[1]
@@ -21,7 +21,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 def is_ours(error: BaseException) -> bool:
     """True for what the code of Batchq, or what it was given no say in, has raised unforeseen."""
-    return isinstance(error, Exception) and not isinstance(error, FOREIGN)
+    return isinstance(error, Exception) and not isinstance(error, _FOREIGN)
 
 
 def place_of(error: BaseException) -> str:

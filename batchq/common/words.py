@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
-__all__ = ["dollars", "many", "span"]
+__all__ = ["UNITS", "dollars", "in_units", "many", "span"]
 
 
 def dollars(nanodollars: int) -> str:
@@ -22,9 +23,16 @@ def dollars(nanodollars: int) -> str:
 
 def span(duration: timedelta) -> str:
     """A length of time in its two largest units: ``2 h 10 min``."""
-    left = max(0, round(duration.total_seconds()))
-    parts: list[str] = []
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+    return in_units(round(duration.total_seconds()))
+
+
+UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+
+def in_units(seconds: int, units: Sequence[tuple[str, int]] = UNITS) -> str:
+    """The two largest of these units that so many seconds have, one behind the other."""
+    left, parts = max(0, seconds), list[str]()
+    for unit, size in units:
         count, left = divmod(left, size)
         if count:
             parts.append(f"{count} {unit}")

@@ -148,19 +148,27 @@ def _room(journal: Journal, config: Settings, lane: Lane) -> int:
 
 def _submit(app: Celery[Any], batch_id: str, looked: Collection[str]) -> None:
     def wait(work: Work) -> timedelta | None:
-        if _goes_back_at_once(work):
-            return None
         # An account that nobody has looked through may have this batch already.
         unseen = work.record.lane.account in work.settings.accounts.keys() - looked
         return work.not_yet() or (work.settings.poll_first if unseen else None)
 
-    step = Next("flush", (batch_id,))
-    take(app, step, batch_id, states={"sealed", "uploaded"}, wait=wait, do=_upload_and_create)
+    take(
+        app,
+        Next("flush", (batch_id,)),
+        batch_id,
+        states={"sealed", "uploaded"},
+        is_over=_is_given_back,
+        wait=wait,
+        do=_upload_and_create,
+    )
 
 
-def _goes_back_at_once(work: Work) -> bool:
-    """True for a batch that is not to be sent, and that the provider cannot know."""
-    return not work.record.create_intent_at and _is_to_go_back(work.app, work.record)
+def _is_given_back(work: Work) -> bool:
+    """Give a batch back that is not to be sent, where the provider cannot know it."""
+    if work.record.create_intent_at or not _is_to_go_back(work.app, work.record):
+        return False
+    _Submission(work).give_back(work.record, work.lease)
+    return True
 
 
 def _is_to_go_back(app: Celery[Any], record: BatchRecord) -> bool:
@@ -168,12 +176,8 @@ def _is_to_go_back(app: Celery[Any], record: BatchRecord) -> bool:
 
 
 def _upload_and_create(work: Work) -> Next | None:
-    submission = _Submission(work)
-    if _goes_back_at_once(work):
-        submission.give_back(work.record, work.lease)
-        return None
     try:
-        return submission.run()
+        return _Submission(work).run(work.record, work.lease)
     except LeaseLost:
         logger.warning(
             "batch %s was taken over while this worker was held up",
@@ -195,11 +199,7 @@ class _Submission:
         self.config = work.settings
         self.journal = work.journal
         self.batch_id = work.record.id
-        self._work = work
         self._ids = work.ids
-
-    def run(self) -> Next | None:
-        return self._submit_or_wait(self._work.record, self._work.lease)
 
     def give_back(self, record: BatchRecord, lease: Lease, code: str | None = None) -> None:
         """A batch that the provider does not know: an operator has cancelled it, or its account is
@@ -213,7 +213,7 @@ class _Submission:
         if self.journal.batches.close(record, lease, status=reason, note=note) == "CLOSED":
             emit.tell_not_taken(self.app, record.id, reason, code)
 
-    def _submit_or_wait(self, record: BatchRecord, lease: Lease) -> Next | None:
+    def run(self, record: BatchRecord, lease: Lease) -> Next | None:
         try:
             provider = provider_for(self.config, record.lane.account)
             return self._submit(record, lease, provider)

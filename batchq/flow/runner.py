@@ -93,11 +93,13 @@ def take(
     states: Container[str],
     do: Callable[[Work], Next | None],
     is_wanted: Callable[[BatchRecord], bool] = lambda _: True,
+    is_over: Callable[[Work], bool] = lambda _: False,
     wait: Callable[[Work], timedelta | None] = Work.not_yet,
 ) -> None:
     """Take a ``step`` on a batch that is in one of these ``states``, and wake the next.
 
-    One that is not wanted any more ends here. One that is to ``wait`` is sent again.
+    One that is not wanted any more ends here, and so does one that ``is_over`` before its time
+    has come. One that is to ``wait`` is sent again.
     """
     journal = journal_of(app)
 
@@ -114,6 +116,8 @@ def take(
         if lease is None or record is None:
             return
         work = Work(app=app, settings=settings(app), journal=journal, record=record, lease=lease)
+        if is_over(work):
+            return
         if pause := wait(work):
             following: Next | None = replace(step, delay=pause)
         else:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
-from batchq.common.words import dollars
+from batchq.common.words import UNITS, dollars, in_units
 from batchq.money.cost import Cost
 
 __all__ = ["clock", "cost", "count", "dollars", "duration", "since", "until", "with_query"]
@@ -23,18 +23,10 @@ def duration(span: timedelta | float) -> str:
     """
     # batchq.js says it alike.
     seconds = span.total_seconds() if isinstance(span, timedelta) else span / 1000
-    left, parts = max(0, round(seconds)), list[str]()
-    units = _UNITS if left < _LONG else _UNITS[:-1]
-    for size, unit in units:
-        number, left = divmod(left, size)
-        if number:
-            parts.append(f"{number} {unit}")
-        elif parts:
-            break
-    return " ".join(parts[:2]) or "0 s"
+    whole = round(seconds)
+    return in_units(whole, UNITS if whole < _LONG else UNITS[:-1])
 
 
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _LONG = 600
 """Seconds from which on nobody asks for the seconds."""
 
