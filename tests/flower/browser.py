@@ -33,6 +33,7 @@ OPTIONS = (
     # Else Bootstrap scrolls for a while, and a click meets what is not there any more.
     "--force-prefers-reduced-motion",
 )
+PAGE = "return document.body.innerText.replace(/\\s+/g, ' ').slice(0, 2000)"
 WIDE, NARROW = (1440, 900), (400, 860)
 
 
@@ -89,7 +90,11 @@ class Browser:
                     return None
                 raise
 
-        return wait_until(steady, description=description, timeout=15)
+        try:
+            return wait_until(steady, description=description, timeout=15)
+        except AssertionError as error:
+            error.add_note(f"{self.run('return location.pathname')} says: {self.run(PAGE)}")
+            raise
 
     def choose(self, name: str, value: str) -> None:
         """Choose an option of the field of that name."""

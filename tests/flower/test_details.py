@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from threading import Timer
 from typing import Any
 from urllib.parse import quote
 
@@ -337,6 +338,24 @@ def test_what_killed_its_workers_is_retried(
     assert journal.tasks.dead() == []
     browser.until(lambda: "on its way" in browser.text("#task-word"), "it goes on")
     assert browser.text("#task-state") == "BATCHED"
+
+
+def test_whoever_goes_on_after_an_action_is_not_taken_back(
+    browser: Browser, site: Site, steps: Steps
+) -> None:
+    """What acted is shown anew after two seconds: a page that is on its way then comes all the
+    same, however long Flower takes."""
+    task_id = ask(steps.journal, chat("waits too"))
+    browser.open(site, f"/batches/task/{task_id}")
+    browser.click("form.batchq-act button")
+    browser.click(".batchq-dialog button[value='yes']")
+    browser.toast("revoked")
+    site.process.pause()
+    later = Timer(4, site.process.resume)
+    later.start()
+    browser.open(site, "/batches/charts?past=1h")
+    later.join()
+    assert "Charts" in browser.text("h1")
 
 
 def test_a_waiting_task_is_revoked(

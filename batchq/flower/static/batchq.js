@@ -123,7 +123,9 @@
       if (overview) {
         await refresh({ fresh: true });
       } else {
-        window.setTimeout(() => location.reload(), 2000);
+        const reload = window.setTimeout(() => location.reload(), 2000);
+        // Whoever is on the way to another page by then is not taken back.
+        window.addEventListener("beforeunload", () => window.clearTimeout(reload));
       }
     } catch (error) {
       toast(error instanceof TypeError ? "Flower does not answer." : error.message, "danger");
