@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
 
 import redis
 from celery import signals
+from celery._state import connect_on_app_finalize
 
 from batchq import flower
-from batchq.celery_side.stand_in import StandIn
-from batchq.common.seams.queues import add_queue, unrouted
+from batchq.capture.settling import settle
+from batchq.celery_side import message, placement, revoke, stand_in, started, time_limits
 from batchq.errors import ConfigurationError, StorageAway
-from batchq.journal import journal_of
+from batchq.flow.own_tasks import put_tasks
+from batchq.journal import adoption, journal_of, lease
 from batchq.journal.codec import codec_of
 from batchq.journal.storage import storage_of
 from batchq.notify import step as notices
@@ -48,7 +50,7 @@ def install(app: AppT) -> AppT:
     if flower.is_starting():
         flower.install()
     if cast("Any", app).finalized:
-        _put_on(app)
+        put_tasks(app)
     else:
         app.on_after_finalize.connect(_when_finalized, weak=False)
     return app
@@ -78,7 +80,7 @@ def is_installed(app: Any) -> bool:
 
 def _when_finalized(sender: Any = None, **_: Any) -> None:
     try:
-        _put_on(sender)
+        put_tasks(sender)
     except ConfigurationError as error:
         # Celery swallows what a signal's receiver raises; see _refuse_to_start.
         logger.error(  # noqa: TRY400 the words say it all
@@ -88,8 +90,6 @@ def _when_finalized(sender: Any = None, **_: Any) -> None:
         )
 
 
-@signals.worker_init.connect(weak=False)
-@signals.beat_init.connect(weak=False)
 def _refuse_to_start(sender: Any = None, signal: Any = None, **_: Any) -> None:
     """Without its settings a worker would run batched tasks only to fail them, and beat nothing.
 
@@ -98,7 +98,7 @@ def _refuse_to_start(sender: Any = None, signal: Any = None, **_: Any) -> None:
     refused = None
     try:
         if sender.app in _installed:
-            _put_on(sender.app)
+            put_tasks(sender.app)
             if signal is signals.worker_init:
                 codec_of(settings(sender.app))  # A key that is missing is found out here.
                 notices.begin(sender.app)  # Likewise URLs.
@@ -124,92 +124,32 @@ def _try_storage(app: Any) -> None:
         return  # It is waited for, by others.
 
 
-def _put_on(app: Any) -> None:
-    if "batchq.flush" in app.tasks:
-        return
-    # Here, so that `import batchq` in a web process does not load the journey.
-    from batchq.flow.fetch import fetch
-    from batchq.flow.flush import flush
-    from batchq.flow.poll import poll
-    from batchq.flow.rescue import rescue
-    from batchq.flow.resume import resume
+# What Batchq hears of others, all of it. What it puts in their place is in capture/patches.py.
 
-    config = settings(app)
-    add_queue(app, config.queue)
-    for step in (flush, poll, fetch, resume, rescue):
-        _task(app, step, config.queue, _OPTIONS)
-    _task(app, notices.notify, config.queue, _OPTIONS | notices.RETRIES)
-    app.steps["worker"].add(StandIn)
-    tick = config.tick.total_seconds()
-    # A tick that nobody took is worth nothing when the next one is there.
-    for verb in ("flush", "rescue"):
-        signature = app.tasks[f"batchq.{verb}"].s()
-        app.add_periodic_task(tick, signature, name=f"batchq.{verb}", expires=6 * tick)
-    for number, schedule in enumerate(config.flush_at, 1):
-        signature = app.tasks["batchq.flush"].s(everything=True)
-        app.add_periodic_task(schedule, signature, name=f"batchq.flush-at-{number}")
+RECEIVERS: tuple[tuple[Any, Callable[..., None]], ...] = (
+    # A worker starts: before Celery makes of each task what its pool runs.
+    (signals.worker_init, placement.claim_shared),
+    (signals.worker_init, started.take_over),
+    (signals.worker_init, revoke.listen),
+    (signals.worker_init, _refuse_to_start),
+    (signals.beat_init, _refuse_to_start),
+    (signals.beat_init, stand_in.note_ticks),
+    (signals.beat_embedded_init, stand_in.note_ticks),
+    (signals.task_received, message.remember_content_type),
+    (signals.task_postrun, settle),
+    (signals.task_failure, time_limits.forget_lost),
+    (signals.task_revoked, revoke.let_go),
+)
+
+AFTER_FORK = (adoption.after_fork, lease.after_fork)
 
 
-def _task(app: Any, step: Callable[..., None], queue: str, options: dict[str, Any]) -> None:
-    from batchq.flow.mishaps import contained
-
-    def run(self: Any, *args: Any, **kwargs: Any) -> None:
-        with contained(step.__name__):
-            step(self.app, *args, **kwargs)
-
-    base: Any = app.Task
-
-    class Step(base):  # type: ignore[misc]
-        # The attribute ``queue`` of a task is deprecated in Celery 5.7.
-        abstract = True
-
-        @classmethod
-        def annotate(cls) -> None:
-            super().annotate()  # pyright: ignore[reportUnknownMemberType]  # the base is the app's
-            # What the app says of "*" is meant for its own tasks.
-            for option, value in (options | _SAID_AT_EACH_CALL).items():
-                setattr(cls, option, value)
-
-        def apply_async(self, *args: Any, **said: Any) -> Any:
-            # Past the routes of the app: what they say of "*" is meant for its own tasks too.
-            sent = {"queue": queue, "router": unrouted(self.app)} | said
-            return base.apply_async(self, *args, **sent)
-
-    run.__doc__ = step.__doc__
-    app.task(
-        run,
-        base=Step,
-        name=f"batchq.{step.__name__}",
-        bind=True,
-        shared=False,
-        typing=False,
-        **options,
-    )
+def _hear() -> None:
+    for signal, receiver in RECEIVERS:
+        signal.connect(receiver, weak=False)
+    for hook in AFTER_FORK:
+        os.register_at_fork(after_in_child=hook)
+    connect_on_app_finalize(placement.claim_shared_when_ready)
 
 
-_LONGEST_STEP = timedelta(hours=6)
-"""Longer than any upload or download that still moves. The limits of an app's own tasks, a minute
-perhaps, would end a large one at each try, for ever."""
-
-_OPTIONS: dict[str, Any] = {
-    "serializer": "json",
-    "ignore_result": True,
-    # Repeating a step is harmless, losing it costs a tick.
-    "acks_late": True,
-    "reject_on_worker_lost": True,
-    # Not Celery's None: that is the app's own limit.
-    "soft_time_limit": _LONGEST_STEP.total_seconds(),
-    "time_limit": _LONGEST_STEP.total_seconds() + 60,
-    "rate_limit": None,
-    # A step that fails is not kept for later, and one that is killed comes again.
-    "acks_on_failure_or_timeout": True,
-    # What it did is in the journal, and what it did not is due again by itself.
-    "autoretry_for": (),
-    "store_errors_even_if_ignored": False,
-    "track_started": False,
-}
-"""What holds for our steps, whatever the app says of its tasks."""
-
-_SAID_AT_EACH_CALL = dict.fromkeys(("exchange", "routing_key", "expires", "priority"))
-"""Where a step goes, and for how long its message stands. Celery 5.7 deprecates most of these as
-options of a task, so they are none: what the app says of "*" is taken back."""
+_hear()

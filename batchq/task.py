@@ -27,13 +27,10 @@ from typing import (
 from celery import shared_task
 from celery.local import PromiseProxy, Proxy
 
-from batchq.capture.connections import install_own_connections
 from batchq.capture.coroutines import awaited
 from batchq.capture.delivery import run_body
-from batchq.capture.http import install_hook
-from batchq.capture.hush import hush_captures
+from batchq.capture.patches import put_patches
 from batchq.capture.run import OnChanged, current_run
-from batchq.capture.threads import carry_runs
 from batchq.celery_side.placement import MARK, claimable, is_body_of, wrap_task
 from batchq.celery_side.sdk_errors import keep_sdk_errors
 from batchq.celery_side.started import say_started
@@ -216,11 +213,7 @@ def batched_llm_task(
         of them, or in its place, counts as well; one that comes from an error of Batchq's never
         does. Default: OpenAI's errors, ValueError (pydantic's and json's are) and LookupError.
     """
-    install_hook()
-    carry_runs()
-    install_own_connections()
-    keep_sdk_errors()
-    hush_captures()
+    put_patches()
     if on_changed not in get_args(OnChanged):
         raise TypeError(f"on_changed is 'ask' or 'by_order', not {on_changed!r}")
     errors = (ask_again_on,) if isinstance(ask_again_on, type) else ask_again_on

@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from celery import signals
 from redis.exceptions import RedisError
 
 from batchq.capture.causes import causes
@@ -22,7 +21,6 @@ from batchq.capture.end_of_run import asked_again_after, refusal
 from batchq.capture.parked import Parked
 from batchq.capture.parking import park
 from batchq.capture.run import OnChanged, Run, note_that_bodies_run_here, running
-from batchq.capture.settling import settle
 from batchq.celery_side.message import message_of
 from batchq.common.points import point
 from batchq.journal import Claim, Entry
@@ -32,8 +30,6 @@ from batchq.settings.config import settings
 __all__ = ["run_body"]
 
 logger = logging.getLogger("batchq.capture")
-
-signals.task_postrun.connect(settle, weak=False)
 
 
 def run_body(

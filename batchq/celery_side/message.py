@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable
 from typing import Any, cast
 
-from celery import signals
 from celery.exceptions import SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 from kombu.serialization import dumps as serialize
@@ -20,7 +19,7 @@ from batchq.common.seams.tasks import context_of
 from batchq.errors import JournalUnreadable
 from batchq.journal import is_rubbish
 
-__all__ = ["message_of", "publish", "queue_of", "request_of"]
+__all__ = ["message_of", "publish", "queue_of", "remember_content_type", "request_of"]
 
 logger = logging.getLogger("batchq.message")
 
@@ -53,9 +52,8 @@ _is_of_delivery = re.compile(
 """The headers likewise."""
 
 
-@signals.task_received.connect(weak=False)
-def _remember_content_type(request: Any = None, **_: Any) -> None:
-    # Only the process that received the message sees how its body was serialized.
+def remember_content_type(request: Any = None, **_: Any) -> None:
+    """A message is received. Only this process sees how its body was serialized."""
     details = request.request_dict
     details["properties"] = {
         **(details.get("properties") or {}),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import MethodType
 from typing import Any, cast
 
-from celery import Task, signals
+from celery import Task
 from celery._state import connect_on_app_finalize, get_current_app
 from celery.local import PromiseProxy, Proxy, maybe_evaluate
 
@@ -22,7 +22,15 @@ from batchq.common.seams.tasks import (
     task_from_function,
 )
 
-__all__ = ["MARK", "claimable", "is_batched", "is_body_of", "wrap_task"]
+__all__ = [
+    "MARK",
+    "claim_shared",
+    "claim_shared_when_ready",
+    "claimable",
+    "is_batched",
+    "is_body_of",
+    "wrap_task",
+]
 
 Batched = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -151,14 +159,13 @@ def _bodies_on(app: Any) -> Iterator[Any]:
         yield from _inside(_promised(promise)[0])
 
 
-@signals.worker_init.connect(weak=False)
-def _when_a_worker_starts(sender: Any = None, **_: Any) -> None:
-    # Modules that were imported after the app was finalized.
+def claim_shared(sender: Any = None, **_: Any) -> None:
+    """A worker starts. Modules may have been imported after its app was finalized."""
     _register_unclaimed(sender.app)
 
 
-@connect_on_app_finalize
-def _when_an_app_is_ready(app: Any) -> None:
+def claim_shared_when_ready(app: Any) -> None:
+    """An app is finalized: its shared tasks are made by then, or in a moment."""
     app.on_after_finalize.connect(_register_unclaimed, weak=False)
 
 

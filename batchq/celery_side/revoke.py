@@ -20,7 +20,7 @@ from batchq.common.seams.revokes import intercept_revokes, listed
 from batchq.common.seams.tasks import task_stack
 from batchq.journal import Journal, RevokeMode, chunks, journal_of
 
-__all__ = ["end_revoked", "revoke", "revoke_again", "stamps_of"]
+__all__ = ["end_revoked", "let_go", "listen", "revoke", "revoke_again", "stamps_of"]
 
 logger = logging.getLogger("batchq.revoke")
 
@@ -121,8 +121,7 @@ def _tell(app: Any, task_id: str, message: bytes, hostname: str | None) -> None:
 # What Celery says itself
 
 
-@signals.task_revoked.connect(weak=False)
-def _let_go(sender: Any = None, request: Any = None, **how: Any) -> None:
+def let_go(sender: Any = None, request: Any = None, **how: Any) -> None:
     """Celery has discarded a delivery, or killed one that ran: nobody waits for its answers."""
     if sender is None or request is None or getattr(request, "batchq_told", False):
         return
@@ -146,8 +145,8 @@ def _let_go(sender: Any = None, request: Any = None, **how: Any) -> None:
 # The commands that come to a worker
 
 
-@signals.worker_init.connect(weak=False)
-def _listen(**_: Any) -> None:
+def listen(**_: Any) -> None:
+    """A worker starts: its main process asks here first, when it is told to revoke."""
     intercept_revokes(_commanded, _commanded_by_stamps)
 
 

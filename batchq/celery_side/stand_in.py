@@ -22,7 +22,7 @@ from batchq.common.points import point
 from batchq.journal import Journal, journal_of
 from batchq.settings.config import settings
 
-__all__ = ["MISSED", "StandIn", "Watch", "send_ticks"]
+__all__ = ["MISSED", "StandIn", "Watch", "note_ticks", "send_ticks"]
 
 logger = logging.getLogger("batchq.standin")
 
@@ -119,9 +119,7 @@ class Watch:
 # In beat's own process
 
 
-@signals.beat_init.connect(weak=False)
-@signals.beat_embedded_init.connect(weak=False)
-def _note_ticks(sender: Any = None, **_: Any) -> None:
+def note_ticks(sender: Any = None, **_: Any) -> None:
     """Let beat note each tick it sends, in a thread: it must not wait for the journal's Redis."""
     app, ticked, state = sender.app, threading.Event(), {"failed": False}
 

@@ -9,20 +9,18 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celery import signals
 from celery.states import STARTED
 
 from batchq.celery_side.placement import is_batched
 from batchq.common.seams.results import ignores_result
 
-__all__ = ["say_started"]
+__all__ = ["say_started", "take_over"]
 
 _OURS = "batchq_track_started"
 
 
-@signals.worker_init.connect(weak=False)
-def _take_over(sender: Any = None, **_: Any) -> None:
-    # Before Celery makes of each task what its pool runs.
+def take_over(sender: Any = None, **_: Any) -> None:
+    """A worker starts, and has yet to make of each task what its pool runs."""
     for task in sender.app.tasks.values():
         if task.track_started and is_batched(task):
             task.track_started = False

@@ -9,13 +9,12 @@ from types import FrameType
 from typing import Any
 
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
-from celery import signals
 
 from batchq.common.seams.revokes import SOFT_LIMIT_SIGNAL
 from batchq.common.seams.tasks import task_stack
 from batchq.journal import journal_of
 
-__all__ = ["hold_soft_limit"]
+__all__ = ["forget_lost", "hold_soft_limit"]
 
 
 def hold_soft_limit() -> Callable[[], bool]:
@@ -40,8 +39,7 @@ def hold_soft_limit() -> Callable[[], bool]:
     return release
 
 
-@signals.task_failure.connect(weak=False)
-def _forget(sender: Any = None, task_id: str = "", exception: Any = None, **_: Any) -> None:
+def forget_lost(sender: Any = None, task_id: str = "", exception: Any = None, **_: Any) -> None:
     """The worker's main process has failed a task whose process it has lost or is about to kill.
 
     Its run may have asked just before, and an answer would bring the task back to life.

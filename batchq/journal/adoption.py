@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import threading
 from collections.abc import Generator, Iterable, Sequence
@@ -28,7 +27,7 @@ from batchq.journal.scripts import Call
 from batchq.journal.store import Store
 from batchq.prompt import Lane, Outcome
 
-__all__ = ["KNOWN_EPOCHS", "Adoption"]
+__all__ = ["KNOWN_EPOCHS", "Adoption", "after_fork"]
 
 KNOWN_EPOCHS: dict[tuple[str, str], str] = {}
 """The journals that this process knows. What is forked from it knows them too."""
@@ -36,13 +35,10 @@ KNOWN_EPOCHS: dict[tuple[str, str], str] = {}
 _known = threading.Lock()
 
 
-def _after_fork() -> None:
+def after_fork() -> None:
     """A thread that is not in this process may have held it."""
     global _known  # noqa: PLW0603
     _known = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 class Adoption:

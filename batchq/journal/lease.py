@@ -14,7 +14,7 @@ from typing import Protocol
 
 from batchq.common.points import point
 
-__all__ = ["Lease", "Renewed", "kept", "start_keeping", "stop_keeping"]
+__all__ = ["Lease", "Renewed", "after_fork", "kept", "start_keeping", "stop_keeping"]
 
 logger = logging.getLogger("batchq.lease")
 
@@ -112,13 +112,10 @@ class _Keeper:
 _keeper = _Keeper()
 
 
-def _after_fork() -> None:
-    # The parent's thread and its leases stay with the parent; its lock may be held for good.
+def after_fork() -> None:
+    """The parent's thread and its leases stay with the parent; its lock may be held for good."""
     global _keeper  # noqa: PLW0603
     _keeper = _Keeper()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def start_keeping(journal: Renewer, lease: Lease, duration: timedelta) -> Renewed:
