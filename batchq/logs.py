@@ -35,7 +35,7 @@ ACTIONS = {
     "set-aside": "a batch whose steps died or failed, or whose rows are of no use",
     "sweep": "bodies outside of Redis that nobody needs any more",
     "put-off": "a step waits for a Redis, a broker or a provider that is away",
-    "leave-out": "somebody else's rubbish in Redis or in a message",
+    "skip": "what is skipped because of somebody else's rubbish in Redis or in a message",
     "own-error": "an error in Batchq itself, with its frames",
     "renew": "the lease of a run or a step",
     "prolong": "what Celery keeps of a waiting task",

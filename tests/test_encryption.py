@@ -238,7 +238,7 @@ def test_a_worker_that_lost_a_key_waits_for_it(
     stranger = stack.worker(APP, environment={VARIABLE: NEW.decode()})
     encrypted.app.tasks["batchq.flush"].delay(everything=True)
     wait_until(
-        lambda: "is not submitted yet: the prompt" in stranger.output(),
+        lambda: "could not be submitted (the prompt" in stranger.output(),
         description="it says what it cannot read",
     )
     (record,) = journal.batches.open()
@@ -248,7 +248,8 @@ def test_a_worker_that_lost_a_key_waits_for_it(
     stranger.stop()
     stranger = stack.worker(APP, queues=["celery"], environment={VARIABLE: NEW.decode()})
     fetcher = stack.worker(APP, queues=["batchq"], environment={VARIABLE: both})
-    waits = f"task {encrypted.ask.name} [{sent.id}] waits: the journal of task {sent.id}"
+    cannot = "goes on waiting, for this worker cannot read its answers: the journal of task"
+    waits = f"task {encrypted.ask.name} [{sent.id}] {cannot} {sent.id}"
     wait_until(
         lambda: waits in stranger.output() or (journal.resuming.count() == 0 and sent.ready()),
         description="it can be resumed, and the stranger cannot read its answer",

@@ -213,7 +213,7 @@ def test_a_server_that_is_away_is_waited_for(stack: Stack, start: Start) -> None
     server = start()
     server.kill()
     process = put(stack, "worker", server.url)
-    process.wait_for_output("cannot be looked at yet")
+    process.wait_for_output("does not answer")
     server.start()
     process.wait_for_output(" ready.", timeout=40)
 

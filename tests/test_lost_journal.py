@@ -25,7 +25,7 @@ from tests.harness import Emulator, Process, Server, Stack, keys_without_end, wa
 from tests.journals import DOCUMENTED, LANE, capture, chat, ids, outcome, outcomes
 
 MODULE = "tests.apps.unsafe"
-FOUND = "is found again at the provider"
+FOUND = "was lost from the journal and is found at the provider"
 
 
 def batched(app: Any) -> int:

@@ -111,7 +111,7 @@ def test_a_poll_that_was_lost_is_sent_again(world: World) -> None:
     world.ask(2)
     wait_until(lambda: world.open() and world.open()[0].status, description="it is polled")
     record = world.open()[0]
-    woken = f"batch {record.id} (submitted) is late and is woken"
+    woken = f"batch {record.id} (submitted) is late, so its next step is sent again"
 
     def lost() -> bool:
         # What comes with another chain than the record's ends there, as if it had been lost.

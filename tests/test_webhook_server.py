@@ -257,7 +257,7 @@ def test_what_a_server_raises_is_told_without_its_words(
     monkeypatch.setenv("OPENAI_WEBHOOK_SECRET", SECRET)
     answer = mounted("POST", b"x", **{"wsgi.input": Rude()})
     assert answer == ("500 Internal Server Error", b"failed")
-    assert "a webhook is not taken (OSError)" in caplog.text
+    assert "so that it is sent again (OSError)" in caplog.text
     assert "in _answer" in caplog.text
     assert CANARY not in caplog.text
 

@@ -90,7 +90,8 @@ def _wait_for_the_key(
     """Leave a task whose answers are closed to this process as it is; rescue sends it again."""
     journal.runs.unclaim(task.request.id, token=lease.token, message=message)
     logger.error(
-        "task %s [%s] waits: %s",
+        "task %s [%s] goes on waiting, for this worker cannot read its answers: %s; rescue sends "
+        "it again",
         *(task.name, task.request.id, error),
         extra={"action": "capture", "task_id": task.request.id},
     )

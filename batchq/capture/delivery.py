@@ -97,7 +97,8 @@ def _new_run(
         except RedisError as failure:
             # The answer is there and paid for, and the SDK would take this for an error of the API.
             logger.warning(
-                "a live call of task %s [%s] is not written down; the next run makes it again: %s",
+                "the answer to a live call of task %s [%s] could not be written to the journal "
+                "(%s): this run has it, the next one makes the call again and pays for it again",
                 *(task.name, task_id, failure),
                 extra={"action": "capture", "task_id": task_id},
             )

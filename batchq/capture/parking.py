@@ -70,7 +70,8 @@ def _try_to_tell(task: Any, tell: Callable[[], Any]) -> None:
         raise
     except Exception as error:  # noqa: BLE001 a broker's or a backend's, of any kind
         logger.warning(
-            "it is not told that task %s [%s] is BATCHED (%s)",
+            "task %s [%s] waits for its answers, but its state or event BATCHED could not be sent "
+            "(%s)",
             *(task.name, task.request.id, type(error).__name__),
             extra={"action": "capture", "task_id": task.request.id},
         )

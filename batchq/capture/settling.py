@@ -36,7 +36,8 @@ def settle(
     if _has_lost_its_retry(retval):
         # Nobody else has it any more. Its lease ends, and rescue finds a run that died.
         logger.warning(
-            "task %s [%s] could not send its retry, and is run again",
+            "task %s [%s] could not send its retry, for the broker is away; rescue runs it again "
+            "once its lease has ended",
             *(task.name, task_id),
             extra={"action": "capture", "task_id": task_id},
         )

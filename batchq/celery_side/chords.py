@@ -89,7 +89,12 @@ def keep_groups(app: Celery[Any], groups: Iterable[str]) -> None:
         try:
             _keep(journal_of(app), keys, groups)
         except RedisError as error:
-            logger.warning("groups are not prolonged yet: %s", error, extra={"action": "prolong"})
+            logger.warning(
+                "the groups and chords of tasks that wait could not be kept from "
+                "expiring (%s); the next tick tries again",
+                error,
+                extra={"action": "prolong"},
+            )
 
 
 def _keep(journal: Journal, keys: ResultKeys, groups: Iterable[str]) -> None:

@@ -185,8 +185,8 @@ def _publish_one_by_one(
             if not _is_one_s(error):
                 raise
             logger.error(  # noqa: TRY400 the words say it all
-                "the queue %s does not take the message of task %s: %s: %s",
-                *(message["routing_key"], message["headers"]["id"], type(error).__name__, error),
+                "task %s is not sent on, for the queue %s does not take its message (%s: %s)",
+                *(message["headers"]["id"], message["routing_key"], type(error).__name__, error),
                 extra={"action": "resume", "task_id": message["headers"]["id"]},
             )
             refused[at] = None if isinstance(error, OperationalError) else error
@@ -207,8 +207,9 @@ def _read(kept: bytes) -> dict[str, Any] | None:
         ours, known = False, {}
     if not ours:
         logger.error(
-            "a kept message is not what Batchq wrote, and is not sent",
-            extra={"action": "leave-out"},
+            "a task's kept message in Redis is not what Batchq wrote, and is not sent; look for "
+            "who else writes to that Redis",
+            extra={"action": "skip"},
         )
     return known if ours else None
 

@@ -43,7 +43,8 @@ def revoke(
             except Exception:
                 # Once it is revoked in the journal, rescue tells Celery in a moment.
                 logger.exception(
-                    "the revoke of task %s is not done yet",
+                    "the revoke of task %s has failed half-way; where the journal has it rescue "
+                    "goes on with it, else revoke the task again",
                     task_id,
                     extra={"action": "revoke", "task_id": task_id},
                 )
@@ -136,7 +137,8 @@ def let_go(sender: Any = None, request: Any = None, **how: Any) -> None:
             )
     except RedisError as error:
         logger.warning(
-            "the journal does not know yet that task %s is revoked: %s",
+            "task %s is revoked, but the journal could not be told (%s): its prompts may still be "
+            "sent and paid for; revoke it again",
             *(request.id, error),
             extra={"action": "revoke", "task_id": request.id},
         )
@@ -173,7 +175,8 @@ def _commanded_by_stamps(app: Any, stamps: Mapping[str, Iterable[str]], hostname
 
 def _say_out_of_reach(error: RedisError) -> None:
     logger.warning(
-        "the journal is out of reach, and remembers no revoke: %s",
+        "a revoke could not be written to the journal (%s): workers that heard it discard the "
+        "task when it comes back, and its prompts are paid for all the same; revoke it again",
         error,
         extra={"action": "revoke"},
     )

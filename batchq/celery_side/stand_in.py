@@ -73,7 +73,10 @@ class Watch:
             except Exception as error:  # noqa: BLE001 Redis or the broker may be away; the next look tries again
                 if not self._failed:
                     logger.warning(
-                        "nobody looks for beat from here: %s", error, extra={"action": "stand-in"}
+                        "this worker cannot see whether beat is there (%s), and does not stand in "
+                        "for it before it can",
+                        error,
+                        extra={"action": "stand-in"},
                     )
                 self._failed = True
 
@@ -105,7 +108,10 @@ class Watch:
 
     def _end(self, journal: Journal) -> None:
         if self._stands_in:
-            logger.warning("beat is back", extra={"action": "stand-in"})
+            logger.warning(
+                "beat is back: this worker does not send batchq's ticks any more",
+                extra={"action": "stand-in"},
+            )
             journal.beat.stand_down(self._name)
         self._stands_in = False
 
@@ -138,7 +144,10 @@ def note_ticks(sender: Any = None, **_: Any) -> None:
             except Exception as error:  # noqa: BLE001 a tick that is not noted is worth a warning and no more
                 if not state["failed"]:
                     logger.warning(
-                        "beat cannot note its ticks: %s", error, extra={"action": "stand-in"}
+                        "beat sends its ticks and cannot note them in the journal (%s): workers "
+                        "may take it for away, and stand in",
+                        error,
+                        extra={"action": "stand-in"},
                     )
                 state["failed"] = True
 

@@ -59,7 +59,8 @@ def epoch_of(app: Celery[Any]) -> Epoch:
     if epoch.lost:
         logger.error(
             "the journal in Redis %s was lost: somebody has emptied it, or it started without its "
-            "data. Tasks that waited are to be sent again; batches under way are looked for",
+            "data. Send the tasks that waited again; batches under way are looked for at the "
+            "provider, and what they have answered is not paid for again",
             settings(app).shown_redis_url,
             extra={"action": "adopt"},
         )
@@ -109,7 +110,8 @@ def _look_through(app: Celery[Any], account: str, epoch: Epoch, of: str) -> bool
         except ProviderRefused as error:
             # Some have no list. They would refuse the next look as well.
             logger.warning(
-                "account %s cannot be looked through: %s",
+                "account %s refuses the list of its batches (%s): what the journal may have lost "
+                "there is not found, and is paid for again",
                 *(account, error),
                 extra={"action": "adopt", "account": account},
             )
@@ -121,7 +123,8 @@ def _look_through(app: Celery[Any], account: str, epoch: Epoch, of: str) -> bool
 
 def _not_yet(account: str, error: Exception) -> bool:
     logger.warning(
-        "account %s is not looked through yet, so nothing of it is sealed: %s",
+        "account %s could not be searched for batches that the journal may have lost (%s): "
+        "nothing of it is sealed before that; the next flush tries again",
         *(account, error),
         extra={"action": "adopt", "account": account},
     )
@@ -163,7 +166,8 @@ def _compare(app: Celery[Any], account: str, provider: Provider, batch: Provider
                 )
     elif record.provider_id != batch.id and not is_over(batch):
         logger.error(
-            "batch %s was created twice; %s is cancelled",
+            "batch %s stands twice at the provider; %s is cancelled, and what it has answered by "
+            "then is paid for",
             *(batch_id, batch.id),
             extra={"action": "adopt", "batch": batch_id},
         )
@@ -204,7 +208,8 @@ def _adopt(app: Celery[Any], account: str, provider: Provider, batch: ProviderBa
     )
     if adopted:
         logger.warning(
-            "batch %s of %d lines is found again at the provider, as %s",
+            "batch %s of %d lines was lost from the journal and is found at the provider, as %s; "
+            "it is polled and read as any other",
             *(batch_id, count, batch.id),
             extra={"action": "adopt", "batch": batch_id, "lane": lane.name},
         )
@@ -254,4 +259,10 @@ def reuse_asked(app: Celery[Any], prompts: Sequence[Prompt]) -> None:
                 resume(app, ready)
     except redis.RedisError as error:
         # They stay in their lanes, and are looked at again when those are sealed.
-        logger.warning("nothing is reused: %s", type(error).__name__, extra={"action": "adopt"})
+        logger.warning(
+            "it could not be looked up whether lost batches have answered these "
+            "prompts (%s); they wait in their lanes, and it is looked up again before "
+            "they are sealed",
+            type(error).__name__,
+            extra={"action": "adopt"},
+        )

@@ -148,7 +148,7 @@ class _Fetching:
         age = self._age
         pause = min(max(age / 4, config.poll_first), config.poll_longest)
         logger.warning(
-            "batch %s is not fetched yet: %s",
+            "the answers of batch %s cannot all be read yet (%s); the fetch is tried again",
             *(self.record.id, why),
             extra={"action": "fetch", **self.work.ids},
         )
@@ -181,7 +181,7 @@ class _Fetching:
                 if in_grace if gone else age < self.work.settings.batch_deadline:
                     return self.later(str(error))
                 logger.warning(
-                    "batch %s: %s",
+                    "a file of batch %s is given up (%s): prompts that it answers are asked again",
                     *(self.record.id, error),
                     extra={"action": "fetch", **self.work.ids},
                 )
@@ -448,7 +448,7 @@ class _Fetching:
             except ProviderError as error:
                 # Its expiry takes care of it.
                 logger.warning(
-                    "file %s is not deleted: %s",
+                    "file %s could not be deleted at the provider (%s); it expires there",
                     *(file_id, error),
                     extra={"action": "fetch", **self.work.ids},
                 )

@@ -180,7 +180,8 @@ def _upload_and_create(work: Work) -> Next | None:
         return _Submission(work).run(work.record, work.lease)
     except LeaseLost:
         logger.warning(
-            "batch %s was taken over while this worker was held up",
+            "batch %s was taken over by another worker while this one was held up; this one "
+            "leaves it alone",
             work.record.id,
             extra={"action": "flush", **work.ids},
         )
@@ -267,7 +268,8 @@ class _Submission:
             call_answered(self.app, record, "files.list")
             if file_id is None:
                 logger.warning(
-                    "the file of batch %s is not found by its name: it goes up, or up again",
+                    "the file of batch %s may have been uploaded before a crash, but is not found "
+                    "by its name: it is uploaded now",
                     self.batch_id,
                     extra={"action": "flush", **self._ids},
                 )
@@ -367,7 +369,8 @@ class _Submission:
         """Stop batches that were created once too often."""
         for batch_id in batch_ids:
             logger.error(
-                "batch %s was created twice; %s is cancelled",
+                "batch %s stands twice at the provider; %s is cancelled, and what it has answered "
+                "by then is paid for",
                 *(self.batch_id, batch_id),
                 extra={"action": "flush", **self._ids},
             )
@@ -447,7 +450,7 @@ class _Submission:
             return self._later(lease, self.config.poll_longest, error)
         step_failed(error)
         logger.warning(
-            "batch %s is given back to its lane: %s",
+            "batch %s is not sent, and its prompts are back in their lane: %s",
             *(record.id, error),
             extra={"action": "flush", **self._ids},
         )
@@ -456,7 +459,7 @@ class _Submission:
 
     def _later(self, lease: Lease, pause: timedelta, error: Exception, **fields: Any) -> Next:
         logger.warning(
-            "batch %s is not submitted yet: %s",
+            "batch %s could not be submitted (%s); the step is tried again",
             *(self.batch_id, error),
             extra={"action": "flush", **self._ids},
         )

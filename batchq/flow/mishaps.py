@@ -75,7 +75,7 @@ def contained(verb: str) -> Generator[None]:
         if not is_passing(error):
             raise
         logger.warning(
-            "the step %s is put off, and nothing is lost by it: %s",
+            "the step %s cannot be taken just now (%s); nothing is lost, and it is tried again",
             *(verb, reason_of(error)),
             extra={"action": "put-off"},
         )
@@ -107,7 +107,7 @@ def apart(
         # The class of an error only, unless it is Batchq's: words may repeat what was found there.
         words = f": {error}" if isinstance(error, BatchqError) else ""
         logger.error(  # noqa: TRY400 likewise
-            "%s is left out (%s%s)",
+            "%s is skipped (%s%s); everything else goes on, and it is tried again",
             *(what, type(error).__name__, words),
-            extra={"action": "leave-out", **ids},
+            extra={"action": "skip", **ids},
         )

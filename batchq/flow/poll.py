@@ -88,7 +88,12 @@ def _ask(work: Work) -> Next:
         gone = long and record.looks + 1 >= _LOST_AFTER
         step = Fetch() if gone else Wait(pause_between_polls(age, config, news))
     except (ProviderError, ConfigurationError) as error:
-        logger.warning("batch %s: %s", record.id, error, extra={"action": "poll", **work.ids})
+        logger.warning(
+            "batch %s could not be polled (%s); the next poll tries again",
+            record.id,
+            error,
+            extra={"action": "poll", **work.ids},
+        )
         step_failed(error)
         call_refused(app, record, error)
         fields |= {"note": str(error)}

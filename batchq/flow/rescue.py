@@ -79,7 +79,11 @@ def rescue(app: Celery[Any]) -> None:
             wake(app, Next("resume", (task_ids,)))
             point("rescue.resent")
             journal.tallies.count("rescued:tasks", len(task_ids))
-            logger.warning("%d tasks are sent again", len(task_ids), extra={"action": "rescue"})
+            logger.warning(
+                "%d tasks that no worker has any more are sent again",
+                len(task_ids),
+                extra={"action": "rescue"},
+            )
             emit.tell_rescued(app, len(task_ids))
     lookout.look(app)
 
@@ -88,7 +92,8 @@ def _tell_long_runs(app: Celery[Any], journal: Journal) -> None:
     for one in journal.runs.long(longer_than=settings(app).long_run):
         if journal.events.first_told(f"long:{one.task_id}:{one.began_at}", for_=timedelta(hours=1)):
             logger.warning(
-                "the body of task %s [%s] has run for longer than %s and has not ended",
+                "the body of task %s [%s] has run for longer than %s and has not ended: look what "
+                "it waits for, or give it a time limit",
                 *(one.name, one.task_id, settings(app).long_run),
                 extra={"action": "rescue", "task_id": one.task_id},
             )
@@ -99,7 +104,7 @@ def _sweep_storage(journal: Journal) -> None:
         deleted = journal.bodies.sweep()
         if deleted:
             logger.warning(
-                "%d large bodies were in the storage that no task names any more",
+                "%d large bodies that no task names any more are deleted from the storage",
                 deleted,
                 extra={"action": "sweep"},
             )
@@ -130,7 +135,8 @@ def _end_the_wait(app: Celery[Any], journal: Journal, task_id: str) -> None:
     for lane, custom_id in journal.tasks.open_prompts(task_id):
         answer(app, lane, [(custom_id, outcome)])
     logger.error(
-        "task %s has waited for batchq_keep_journal, and gets an error",
+        "task %s has waited for as long as its journal is kept (batchq_keep_journal); its open "
+        "prompts get an error",
         task_id,
         extra={"action": "rescue", "task_id": task_id},
     )
@@ -161,7 +167,7 @@ def _wake(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
     point("rescue.woken")
     journal.tallies.count(f"rescued:{step.verb}")
     logger.warning(
-        "batch %s (%s) is late and is woken",
+        "batch %s (%s) is late, so its next step is sent again",
         *(record.id, record.state),
         extra={"action": "rescue", "batch": record.id, "lane": record.lane.name},
     )
@@ -189,7 +195,7 @@ def _give_up(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
             if journal.batches.close(record, lease, tally=tally, **fields) == "CLOSED":
                 emit.tell_not_taken(app, record.id, "given_up")
     logger.error(
-        "batch %s was set aside and is given up",
+        "batch %s was set aside, and nobody has retried it in time: its prompts get an error",
         record.id,
         extra={"action": "rescue", "batch": record.id, "lane": record.lane.name},
     )
@@ -244,7 +250,8 @@ def _state(app: Celery[Any], task_id: str) -> str:
     except UNREADABLE:
         # Somebody else has written over its result. The claim of its next run knows what is true.
         logger.error(  # noqa: TRY400 its words may repeat it
-            "the result of task %s cannot be read",
+            "the result of task %s cannot be read, for somebody else has written over it; the "
+            "task is sent again",
             task_id,
             extra={"action": "rescue", "task_id": task_id},
         )

@@ -118,7 +118,7 @@ class Page(FlowerHandler):
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         if isinstance(value, AWAY):
             logger.warning(
-                "%s is not shown: %s",
+                "the page %s is not shown, for Redis does not answer (%s)",
                 *(self.request.path, type(value).__name__),
                 extra={"action": "show"},
             )

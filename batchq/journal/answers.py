@@ -9,9 +9,9 @@ from batchq.journal.records import (
     Receipt,
 )
 from batchq.journal.replies import (
-    left_out,
     parts_of,
     replies_of,
+    say_skipped,
 )
 from batchq.journal.scripts import Call
 from batchq.journal.store import Store
@@ -61,7 +61,7 @@ class Answers:
         for (custom_id, _), word in zip(outcomes, words, strict=True):
             if word == "BROKEN":
                 error = JournalUnreadable("its task's record")
-                left_out(f"the answer to {custom_id}", error, prompt=custom_id)
+                say_skipped(f"the answer to {custom_id}", error, prompt=custom_id)
         return words
 
     def places(self, custom_ids: Sequence[str]) -> list[str | None]:

@@ -74,7 +74,7 @@ class Batches:
             if isinstance(record, JournalUnreadable):
                 # It stays, for its prompts are in there: somebody has to look at it.
                 name = batch_id.decode(errors="replace")
-                logger.error("%s", record, extra={"action": "leave-out", "batch": name})
+                logger.error("%s", record, extra={"action": "skip", "batch": name})
             elif record is None:
                 self._redis.zrem(self._key("batches"), batch_id)
             else:

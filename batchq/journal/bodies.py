@@ -208,7 +208,11 @@ class Bodies:
             for one in kept:
                 self._used_storage().delete(one.name)
         except (StorageAway, ConfigurationError) as error:
-            logger.warning("a body is left behind: %s", error, extra={"action": "sweep"})
+            logger.warning(
+                "a large body could not be deleted from the storage (%s); a later sweep deletes it",
+                error,
+                extra={"action": "sweep"},
+            )
 
     @property
     def has_storage(self) -> bool:

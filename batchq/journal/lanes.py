@@ -22,10 +22,10 @@ from batchq.journal.replies import (
     chunks,
     count_of,
     is_id,
-    left_out,
     milliseconds,
     parts_of,
     replies_of,
+    say_skipped,
 )
 from batchq.journal.store import Store
 from batchq.prompt import Lane
@@ -72,7 +72,7 @@ class Lanes:
             lanes, *(replies[at::5] for at in range(5)), strict=True
         ):
             if isinstance(count, Exception):
-                left_out(self._store.lane_keys(lane)[0], count, lane=lane.name)
+                say_skipped(self._store.lane_keys(lane)[0], count, lane=lane.name)
                 continue
             sizes = [0, 0] if isinstance(sums, Exception) else [count_of(one) for one in sums]
             oldest = max(0, now - first[0][1]) if first else 0
@@ -94,7 +94,7 @@ class Lanes:
         lane = _lane_in(name)
         if lane is None:
             # No prompt knows a lane of that name: capture writes down what it can read again.
-            left_out(f"a member of {self._key('lanes')}", ValueError())
+            say_skipped(f"a member of {self._key('lanes')}", ValueError())
             self._redis.srem(self._key("lanes"), name)
         return lane
 
@@ -131,7 +131,7 @@ class Lanes:
         moved, word, damaged = self._store.run("seal", keys, args)
         for custom_id in damaged:
             error, name = JournalUnreadable("its record"), custom_id.decode()
-            left_out(f"the prompt {name}", error, prompt=name, lane=lane.name)
+            say_skipped(f"the prompt {name}", error, prompt=name, lane=lane.name)
             # Rescue sends its task on, as far as there is one.
             self._answers.add(lane, [(custom_id.decode(), DAMAGED)])
         return int(moved), word == b"FULL"
@@ -139,7 +139,7 @@ class Lanes:
     def _candidates(self, waiting: str) -> list[str]:
         members = self._store.members(waiting, 0, CHUNK - 1)
         if rubbish := [member for member in members if not is_id(member)]:
-            left_out(f"{len(rubbish)} members of {waiting}", ValueError())
+            say_skipped(f"{len(rubbish)} members of {waiting}", ValueError())
             self._redis.zrem(waiting, *rubbish)
         return [member.decode() for member in members if is_id(member)]
 

@@ -102,7 +102,8 @@ class _Keeper:
                     kept.renew()
                 except Exception as error:  # noqa: BLE001 Redis may be away; the next round tries again
                     logger.warning(
-                        "lease %s is not renewed: %s",
+                        "lease %s could not be renewed (%s); it is tried again, and should it end "
+                        "meanwhile another worker takes over",
                         *(kept.lease.key, error),
                         extra={"action": "renew"},
                     )

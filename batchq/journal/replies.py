@@ -31,13 +31,13 @@ __all__ = [
     "is_full",
     "is_id",
     "is_rubbish",
-    "left_out",
     "milliseconds",
     "opened",
     "parts_of",
     "prompts_out",
     "read_claim",
     "replies_of",
+    "say_skipped",
     "to_dict",
 ]
 
@@ -188,13 +188,14 @@ def fingerprint_in(record: bytes) -> str:
         return ""  # Sealing finds out what is wrong with it.
 
 
-def left_out(what: str, error: Exception, **ids: str) -> None:
+def say_skipped(what: str, error: Exception, **ids: str) -> None:
     # The class of an error only: its words may repeat what was found there.
     kind = str(error) if isinstance(error, JournalUnreadable) else type(error).__name__
     logger.error(
-        "%s is left out: somebody else has written there (%s)",
+        "%s is skipped, for somebody else has written to its key in Redis (%s); everything else "
+        "goes on",
         *(what, kind),
-        extra={"action": "leave-out", **ids},
+        extra={"action": "skip", **ids},
     )
 
 

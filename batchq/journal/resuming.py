@@ -11,9 +11,9 @@ from batchq.journal.records import (
 from batchq.journal.replies import (
     chunks,
     count_of,
-    left_out,
     milliseconds,
     replies_of,
+    say_skipped,
 )
 from batchq.journal.store import Store
 
@@ -90,7 +90,7 @@ class Resuming:
         tasks: list[OnItsWay] = []
         for (task_id, sent_at), held, known in zip(sent, replies[::2], replies[1::2], strict=True):
             if isinstance(known, Exception):
-                left_out(self._store.task_key(task_id), known, task_id=task_id)
+                say_skipped(self._store.task_key(task_id), known, task_id=task_id)
                 continue
             run, sends, sent_for = known
             one = OnItsWay(task_id, sent_at, bool(held), run, count_of(sends), sent_for)

@@ -18,9 +18,9 @@ from batchq.journal.lease import Lease, kept
 from batchq.journal.replies import (
     is_full,
     is_rubbish,
-    left_out,
     milliseconds,
     opened,
+    say_skipped,
 )
 from batchq.journal.scripts import Call, Scripts
 from batchq.prompt import Lane, Outcome, pack, unpack
@@ -116,7 +116,7 @@ class Store:
         except (ValueError, redis.ResponseError) as error:
             if isinstance(error, redis.ResponseError) and not is_rubbish(error):
                 raise
-            left_out(key, error)
+            say_skipped(key, error)
             self.redis.delete(key)
             return None
 

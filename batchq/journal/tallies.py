@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from batchq.journal.records import Sample, Sums
-from batchq.journal.replies import count_of, left_out, milliseconds, replies_of
+from batchq.journal.replies import count_of, milliseconds, replies_of, say_skipped
 from batchq.journal.store import Store
 from batchq.prompt import Lane
 
@@ -57,7 +57,7 @@ class Tallies:
             try:
                 lanes.append(Lane.from_name(name.decode()))
             except ValueError as error:
-                left_out(f"a member of {self._key('tallied')}", error)
+                say_skipped(f"a member of {self._key('tallied')}", error)
         sums = self._sums([self._key("tally", lane.name) for lane in lanes])
         return dict(zip(lanes, sums, strict=True))
 
@@ -69,7 +69,7 @@ class Tallies:
         for key, reply in zip(keys, replies_of(pipe), strict=True):
             fields: Mapping[Any, Any] = reply
             if isinstance(reply, Exception):
-                left_out(key, reply)
+                say_skipped(key, reply)
                 fields = {}
             counts = {name.decode(errors="replace"): count_of(n) for name, n in fields.items()}
             found.append(Sums.from_hash(counts))

@@ -105,7 +105,8 @@ def stops_nothing(told: Callable[P, None]) -> Callable[P, None]:
                 return
             # The class only: its words may repeat what was found in Redis.
             logger.warning(
-                "something that happened is not told (%s, %s)",
+                "an event could not be written or sent (%s, %s); what it tells of has happened "
+                "all the same",
                 *(told.__name__, type(error).__name__),
                 extra={"action": "tell"},
             )

@@ -158,7 +158,8 @@ def refusal(app: Celery[Any]) -> str | None:
     except redis.RedisError as error:
         kind = type(error).__name__
         logger.warning(
-            "Redis %s cannot be looked at yet (%s)",
+            "Redis %s does not answer (%s), so it is not known whether it is safe for a journal; "
+            "it is looked at once it is there",
             *(config.shown_redis_url, kind),
             extra={"action": "check"},
         )

@@ -412,5 +412,9 @@ def _safely(otherwise: T, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     except (SoftTimeLimitExceeded, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 a span processor's, or Redis's, of any kind
-        logger.warning("a span is lost (%s)", type(error).__name__, extra={"action": "trace"})
+        logger.warning(
+            "a span could not be made (%s); the task or step goes on without it",
+            type(error).__name__,
+            extra={"action": "trace"},
+        )
         return otherwise

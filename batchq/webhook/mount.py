@@ -47,7 +47,8 @@ def _answer(environ: WSGIEnvironment, length: str, app: Any) -> tuple[int, str]:
         return 500, "misconfigured"
     except Exception as error:  # noqa: BLE001 what it says may repeat what was sent, so that no server may log it
         logger.error(  # noqa: TRY400 likewise
-            "a webhook is not taken (%s)\n%s",
+            "a webhook could not be handled, and is answered with 500, so that it is sent again "
+            "(%s)\n%s",
             *(type(error).__name__, frames_of(error)),
             extra={"action": "webhook"},
         )

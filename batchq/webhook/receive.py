@@ -270,7 +270,7 @@ class _Messenger:
             self._waiting.put_nowait((app, step))
         except queue.Full:
             logger.warning(
-                "too many messages wait for the broker; rescue wakes their polls",
+                "too many webhooks wait for the broker: this one wakes no poll, and rescue does",
                 extra={"action": "webhook"},
             )
 
@@ -283,7 +283,7 @@ class _Messenger:
             except Exception as error:  # noqa: BLE001 each broker has its own errors
                 kind = type(error).__name__
                 logger.warning(
-                    "a poll is not woken at once (%s); rescue wakes it",
+                    "the poll that a webhook asked for could not be sent (%s); rescue sends it",
                     kind,
                     extra={"action": "webhook", "batch": step.args[0]},
                 )

@@ -193,7 +193,7 @@ def test_what_passes_is_not_counted(
     assert times() == 5
     assert over["answered"] == "1"
     assert not [each for each in caplog.records if each.exc_info]
-    told = [each for each in caplog.messages if "is put off, and nothing is lost by it" in each]
+    told = [each for each in caplog.messages if "cannot be taken just now" in each]
     assert len(told) == 5
     assert reason_of(error) in told[0]
 
