@@ -108,14 +108,15 @@ def of(base: list[float], own: list[float]) -> float:
 
 
 class Bench:
-    """Rounds on one worker. Each returns seconds by name."""
+    """Rounds on one worker. Each returns what passed by its clock, seconds as a rule, by name."""
 
-    def __init__(self, tasks: int) -> None:
+    def __init__(self, tasks: int, clock: Callable[[], Any] = time.perf_counter) -> None:
         from batchq.journal import journal_of
         from benchmarks import app
 
         self.app = app
         self.tasks = tasks
+        self.clock = clock
         self.journal = journal_of(app.app)
         self.client = redis.Redis.from_url(app.REDIS_URL)
         self.results = redis.Redis.from_url(app.app.conf.result_backend)
@@ -127,32 +128,32 @@ class Bench:
     def worker_is_up(self) -> bool:
         return bool(self.app.app.control.ping(timeout=0.5))
 
-    def nothing(self) -> dict[str, float]:
+    def nothing(self) -> dict[str, Any]:
         with self.taken(self.app.nothing) as seconds:
             wait(lambda: self.results.dbsize() >= self.tasks, "all tasks have results")
         return {"does nothing": seconds()}
 
-    def ignored(self) -> dict[str, float]:
+    def ignored(self) -> dict[str, Any]:
         with self.taken(self.app.ignored) as seconds:
             wait(self.nothing_left, "all tasks are taken")
         return {"ends with Ignore": seconds()}
 
-    def batched(self) -> dict[str, float]:
+    def batched(self) -> dict[str, Any]:
         before = self.memory()
         with self.taken(self.app.ask) as seconds:
             wait(lambda: self.journal.waiting.count() >= self.tasks, "all tasks are captured")
             capture = seconds()
             wait(self.nothing_left, "all captures are acknowledged")
             self.weigh(before)
-            started = time.perf_counter()
+            started = self.clock()
             self.answer_all()
             wait(lambda: not self.journal.resuming.count(), "all tasks are resolved")
-            resume = time.perf_counter() - started
+            resume = self.clock() - started
         return {"capture": capture, "resume": resume}
 
     @contextmanager
-    def taken(self, task: Any) -> Iterator[Callable[[], float]]:
-        """Within it, the worker takes tasks that wait in a queue already; gives the time since."""
+    def taken(self, task: Any) -> Iterator[Callable[[], Any]]:
+        """Within it, the worker takes tasks that wait in a queue already; gives what passed."""
         empty(self.client)
         empty(self.results)
         queue = f"round-{uuid.uuid4().hex}"
@@ -163,9 +164,9 @@ class Bench:
         control.add_consumer(queue)
         # The worker may be waiting on its other queue for up to a second.
         wait(lambda: self.client.llen(queue) < self.tasks, "the worker takes the first task")
-        started = time.perf_counter()
+        started = self.clock()
         # The kept messages name the queue, so the resumed tasks come through it too.
-        yield lambda: time.perf_counter() - started
+        yield lambda: self.clock() - started
         control.cancel_consumer(queue, reply=True)
 
     def nothing_left(self) -> bool:

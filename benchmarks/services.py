@@ -27,11 +27,12 @@ def valkey(directory: Path) -> Iterator[str]:
 
 
 @contextmanager
-def worker(module: str, directory: Path, *words: str) -> Iterator[None]:
+def worker(module: str, directory: Path, *words: str) -> Iterator[int]:
+    """Yields the process id of its main process."""
     log = directory / "worker.log"
     argv = [sys.executable, "-m", "celery", "--app", module, "worker", "--loglevel", "warning"]
-    with program([*argv, "--without-mingle", "--without-gossip", *words], log=log):
-        yield
+    with program([*argv, "--without-mingle", "--without-gossip", *words], log=log) as process:
+        yield process.pid
 
 
 @contextmanager
@@ -54,6 +55,15 @@ def wait(
         if time.monotonic() > deadline:
             raise TimeoutError(f"after {timeout:g} s still not: {what}")
         time.sleep(every)
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has used of the processor, with its children and those that it had. Linux."""
+    # After the name, which may have spaces in it: the state is the first, utime the twelfth.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(processor_seconds(int(child)) for child in children)
 
 
 def machine() -> str:

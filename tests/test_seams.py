@@ -161,6 +161,35 @@ def test_an_ignored_task_has_no_final_state() -> None:
     assert "IGNORED" not in READY_STATES
 
 
+def test_an_end_that_is_no_error_is_described_by_its_last_frame() -> None:
+    """In a fresh Python, and with an `Ignore` of somebody else beside it, which stays whole."""
+    code = """
+from celery import Celery
+from celery.app.trace import build_tracer
+from celery.exceptions import Ignore
+from batchq.common.seams.results import describe_shortly
+
+class Ours(Ignore): pass
+
+app = Celery("seams", set_as_current=False, backend="disabled")
+
+def frames(kind):
+    @app.task(name=kind.__name__, shared=False)
+    def ended(): raise_it(kind)
+    described = build_tracer(kind.__name__, ended, app=app)("id", (), {}, {"id": "id"}).retval
+    return described.traceback.count("File "), type(described.exception.exc)
+
+def raise_it(kind): raise kind
+
+before = frames(Ours)[0]
+describe_shortly(Ours)
+describe_shortly(Ours)
+assert frames(Ours) == (1, Ours) and before > 1, (frames(Ours), before)
+assert frames(Ignore) == (before, Ignore), frames(Ignore)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_a_request_lives_from_prerun_until_after_postrun() -> None:
     """capture.py keeps its delivery on the request and settles it in task_postrun."""
     app = Celery("seams", set_as_current=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from celery.exceptions import Ignore
 from celery.states import REVOKED
 
-from batchq.common.seams.results import rank_state
+from batchq.common.seams.results import describe_shortly, rank_state
 
-__all__ = ["BATCHED", "Parked"]
+__all__ = ["BATCHED", "Parked", "describe_parked_shortly", "end_here"]
 
 BATCHED = "BATCHED"
 """The Celery state of a task whose prompts wait for their answers."""
@@ -18,3 +20,13 @@ rank_state(BATCHED, after=REVOKED)
 
 class Parked(Ignore):
     """This delivery ends without a result; another one brings it, or has brought it."""
+
+
+def end_here() -> NoReturn:
+    """Raise Parked, from a frame with nothing in it: that is all that Celery describes."""
+    raise Parked from None
+
+
+def describe_parked_shortly() -> None:
+    """Spare each capture the description of an end that is no error."""
+    describe_shortly(Parked)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from batchq.capture.connections import install_own_connections
 from batchq.capture.http import install_hook
 from batchq.capture.hush import hush_captures
+from batchq.capture.parked import describe_parked_shortly
 from batchq.capture.threads import carry_runs
 from batchq.celery_side.sdk_errors import keep_sdk_errors
 
@@ -39,6 +40,7 @@ PATCHES: Mapping[Callable[[], None], tuple[str, ...]] = {
     ),
     keep_sdk_errors: ("celery.backends.base.Backend.prepare_exception",),
     hush_captures: ("threading.excepthook",),
+    describe_parked_shortly: ("celery.app.trace.TraceInfo.__init__",),
 }
 """Who puts them, and what they are put on, where that is installed."""
 

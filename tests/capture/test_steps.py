@@ -322,7 +322,7 @@ def test_a_live_answer_is_given_even_if_it_cannot_be_written_down(
 
     assert bench.run(body)
     assert bench.emulator.ledger()["live_calls"] == 1
-    assert "is not written down" in caplog.text
+    assert "could not be written to the journal" in caplog.text
 
 
 def test_a_live_call_does_not_answer_a_batched_one(

@@ -1,0 +1,91 @@
+"""What the way of a task costs the processor: its capture and its resume, against a plain task.
+
+    python -m benchmarks.journey [--tasks 1500] [--rounds 4]
+
+Processor seconds of the worker (its main process and its pool) and of Valkey, which hold on a busy
+machine where a wall clock says little. Rounds take turns on one worker; the figures are medians,
+the ratios are of one round each. It ends with 1 where a requirement does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import redis
+
+from benchmarks.capture import Bench, say
+from benchmarks.services import machine, processor_seconds, valkey, wait, worker
+
+MOST = {"capture": 1.9, "resume": 1.8}
+"""What each may cost the worker, against a task that does nothing with the same payload."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Processor seconds, as from some moment on."""
+
+    worker: float
+    valkey: float
+
+    def __sub__(self, before: Spent) -> Spent:
+        return Spent(self.worker - before.worker, self.valkey - before.valkey)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=1500)
+    parser.add_argument("--rounds", type=int, default=4)
+    options = parser.parse_args()
+    os.environ |= {"OPENAI_API_KEY": "opens-nothing", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+    with tempfile.TemporaryDirectory() as directory, valkey(Path(directory)) as url:
+        os.environ["REDIS_URL"] = url
+        say(f"{machine()}; {options.tasks:,} tasks, {options.rounds} rounds, medians")
+        words = ("--concurrency", "2", "--queues", "idle")
+        with worker("benchmarks.app", Path(directory), *words) as pid:
+            return report(rounds(options.tasks, options.rounds, url, pid), options.tasks)
+
+
+def rounds(tasks: int, number: int, url: str, pid: int) -> dict[str, list[Spent]]:
+    server: Any = redis.Redis.from_url(url)
+
+    def spent() -> Spent:
+        info = server.info("cpu")
+        return Spent(processor_seconds(pid), info["used_cpu_user"] + info["used_cpu_sys"])
+
+    bench = Bench(tasks, spent)
+    wait(bench.worker_is_up, "the worker answers")
+    bench.nothing()  # so that both processes have imported everything
+    bench.batched()
+    found: dict[str, list[Spent]] = {}
+    for _ in range(number):
+        for name, cost in (bench.nothing() | bench.ignored() | bench.batched()).items():
+            found.setdefault(name, []).append(cost)
+    return found
+
+
+def report(found: dict[str, list[Spent]], tasks: int) -> int:
+    plain = found["does nothing"]
+    missed = 0
+    say(f"\n{'ms a task':20} {'worker':>8} {'Valkey':>8} {'ratio':>8} {'limit':>8}")
+    for name, each in found.items():
+        ratio = median(one.worker / base.worker for one, base in zip(each, plain, strict=True))
+        most = MOST.get(name)
+        missed += most is not None and ratio > most
+        worker_ms, valkey_ms = (
+            1000 * median(getattr(one, part) for one in each) / tasks
+            for part in ("worker", "valkey")
+        )
+        limit = "" if most is None else f"{most:.2f}"
+        say(f"{name:20} {worker_ms:8.2f} {valkey_ms:8.2f} {ratio:8.2f} {limit:>8}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
