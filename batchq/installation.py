@@ -13,6 +13,7 @@ from celery import signals
 from celery._state import connect_on_app_finalize
 
 from batchq import flower
+from batchq.capture.request import take_requests
 from batchq.capture.settling import settle
 from batchq.celery_side import message, placement, revoke, stand_in, started, time_limits
 from batchq.errors import ConfigurationError, StorageAway
@@ -130,6 +131,7 @@ RECEIVERS: tuple[tuple[Any, Callable[..., None]], ...] = (
     # A worker starts: before Celery makes of each task what its pool runs.
     (signals.worker_init, placement.claim_shared),
     (signals.worker_init, started.take_over),
+    (signals.worker_init, take_requests),
     (signals.worker_init, revoke.listen),
     (signals.worker_init, _refuse_to_start),
     (signals.beat_init, _refuse_to_start),

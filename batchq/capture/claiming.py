@@ -38,7 +38,8 @@ class Delivery:
     journal: Journal
     lease: Lease
     renewed: Renewed
-    parked: bool = False
+    parked: str = ""
+    """The journal's word on its capture, once it has asked."""
     hear_limits: Callable[[], bool] = lambda: False
     """Ends what `hold_soft_limit` began."""
     dead: bytes | None = None

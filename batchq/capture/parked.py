@@ -22,9 +22,12 @@ class Parked(Ignore):
     """This delivery ends without a result; another one brings it, or has brought it."""
 
 
-def end_here() -> NoReturn:
-    """Raise Parked, from a frame with nothing in it: that is all that Celery describes."""
-    raise Parked from None
+def end_here(word: str) -> NoReturn:
+    """Raise Parked, from a frame with nothing in it: that is all that Celery describes.
+
+    It carries the journal's ``word`` on the capture, for the worker's main process.
+    """
+    raise Parked(word) from None
 
 
 def describe_parked_shortly() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -26,8 +25,8 @@ logger = logging.getLogger("batchq.capture")
 def park(delivery: Delivery, run: Run, message: bytes) -> None:
     """End the execution without a result, in an order that a crash between two steps does not hurt.
 
-    A late BATCHED would overwrite a final state, so state and event go first: should we die before
-    the journal is written, the message is delivered again, or the task is lost as any Celery task.
+    A late BATCHED would overwrite a final state, so the state goes first: should we die before the
+    journal is written, the message is delivered again, or the task is lost as any Celery task.
     """
     task = delivery.task
     # The body has ended in time. A limit that fails the task now would leave its questions behind,
@@ -36,9 +35,7 @@ def park(delivery: Delivery, run: Run, message: bytes) -> None:
     point("capture.state")
     if not ignores_result(task):
         meta = {"prompts": len(run.asked), "lanes": sorted({p.lane.name for p in run.asked})}
-        _try_to_tell(task, lambda: task.update_state(state=BATCHED, meta=meta))
-    point("capture.event")
-    _try_to_tell(task, lambda: task.send_event("task-batched", retry=False))
+        _try_to_store(task, meta)
     _tie(delivery)
     word = delivery.journal.runs.capture(
         run.task_id,
@@ -50,7 +47,7 @@ def park(delivery: Delivery, run: Run, message: bytes) -> None:
         read=run.read,
     )
     point("capture.called")
-    delivery.parked = True
+    delivery.parked = word
     if word == "CAPTURED":
         reuse_asked(task.app, run.asked)
     if word == "REVOKED":
@@ -62,16 +59,15 @@ def park(delivery: Delivery, run: Run, message: bytes) -> None:
     )
 
 
-def _try_to_tell(task: Any, tell: Callable[[], Any]) -> None:
-    """Say that a task is BATCHED, if somebody hears it: no task fails for want of that."""
+def _try_to_store(task: Any, meta: dict[str, Any]) -> None:
+    """Say that a task is BATCHED: no task fails for want of that."""
     try:
-        tell()
+        task.update_state(state=BATCHED, meta=meta)
     except (SoftTimeLimitExceeded, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 a broker's or a backend's, of any kind
+    except Exception as error:  # noqa: BLE001 a backend's, of any kind
         logger.warning(
-            "task %s [%s] waits for its answers, but its state or event BATCHED could not be sent "
-            "(%s)",
+            "task %s [%s] waits for its answers, but its state BATCHED could not be stored (%s)",
             *(task.name, task.request.id, type(error).__name__),
             extra={"action": "capture", "task_id": task.request.id},
         )

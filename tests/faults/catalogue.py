@@ -52,7 +52,7 @@ def _points(who: Who, names: str, story: str = "journey") -> list[Point]:
 
 POINTS = (
     *_points("user", "claim.call claim.called body.begin"),
-    *_points("user", "capture.state capture.event capture.call capture.called"),
+    *_points("user", "capture.state capture.call capture.called"),
     *_points("user", "settle.call settle.called"),
     *_points("user", "keep.call keep.called", "twice"),
     *_points("user", "bury.call bury.called", "poison"),

@@ -95,20 +95,17 @@ def test_flower_and_the_result_agree_in_every_order(case: str, listening: Matrix
 
 
 def _sources(events: list[Event]) -> list[list[Event]]:
-    """What is sent in one order: by the client, by each run's worker, by each run's process."""
+    """What is sent in one order: by the client, by each run's worker."""
     client: list[Event] = []
-    pool: list[list[Event]] = []
     workers: list[list[Event]] = []
     for event in sorted(events, key=lambda event: int(event["clock"])):
         if event["type"] == "task-sent":
             client.append(event)
-        elif event["type"] == "task-batched":
-            pool.append([event])
         elif event["type"] == "task-received" and not _is_retry(event):
             workers.append([event])
         else:
             (workers or [[]])[-1].append(event)
-    return [client, *pool, *workers]
+    return [client, *workers]
 
 
 def _is_retry(event: Event) -> bool:
