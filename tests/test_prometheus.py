@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from batchq.journal.adoption import KNOWN_EPOCHS
-from batchq.observe.reading import METRICS
+from batchq.observe.measures import METRICS
 from tests.apps.base import make_app
 from tests.harness import ROOT, Process, ReservedPort, Stack, wait_until
 from tests.journals import LANE, capture, capture_many, claim
