@@ -79,12 +79,12 @@ FAULTS = {
     ("storage", "problem", "/nowhere/at/all (batchq_large_bodies) cannot be used: No such file"),
     ("secrets", "problem", "NOBODY_SET_THIS_EITHER"),
     ("memory", "warning", "at the pace of the last hours"),
-    ("batches", "warning", "batch late could not be submitted for 30 min"),
+    ("batches", "warning", "batch late is not submitted yet"),
     ("lanes", "problem", "account 'gone' is not in batchq_accounts"),
     ("lanes", "problem", "lane gone|/v1/responses|gpt-5.6-luna| is stuck, its account is not in"),
     ("budget", "warning", "100 % of the budget of"),
     ("tasks", "warning", "2 tasks waited for longer"),
-    ("tasks", "problem", "dead are 1"),
+    ("tasks", "problem", "1 task is dead"),
     ("batchq", "warning", "Batchq itself has failed with TypeError at elsewhere, 1 time, last"),
 }
 
@@ -355,15 +355,15 @@ EVICTS = Facts(info={"maxmemory_policy": "allkeys-lru"})
         ),
         (
             {"batches": (STEP,), "late": {"b": timedelta(minutes=11)}},
-            *("batches", "problem", "nobody has taken the next step of batch b for 10 min"),
+            *("batches", "problem", "nobody takes the next step of batch b"),
         ),
         (
             {"batches": (replace(STEP, state="uploaded", sealed_at=NOW - 31 * MINUTE),)},
-            *("batches", "warning", "batch b could not be submitted for 30 min"),
+            *("batches", "warning", "batch b is not submitted yet"),
         ),
         (
             {"batches": (replace(STEP, state="sealed", sealed_at=1, dead_at=1),)},
-            *("tasks", "problem", "dead are 1"),
+            *("tasks", "problem", "1 batch is dead"),
         ),
         (
             {"budget": 1, "today": Sums(cost=10**9)},
@@ -375,7 +375,7 @@ EVICTS = Facts(info={"maxmemory_policy": "allkeys-lru"})
             {"long_runs": (LongRun(task_id="t", name="say", began_at=1),)},
             *("tasks", "warning", "the body of say [t] has run for longer than"),
         ),
-        ({"dead_tasks": (("t", 1), ("u", 1))}, "tasks", "problem", "dead are 2"),
+        ({"dead_tasks": (("t", 1), ("u", 1))}, "tasks", "problem", "2 tasks are dead"),
     ],
 )
 def test_a_fault_alone_is_the_only_one(

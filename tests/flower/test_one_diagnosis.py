@@ -65,9 +65,9 @@ TROUBLES: dict[Callable[[Journal], None], tuple[str, str, str]] = {
         *("lanes", "problem"),
         "account default is paused, because its credit is used up or its bill is not paid",
     ),
-    kill_a_task: ("tasks", "problem", "dead are 1 tasks or batches: set aside"),
+    kill_a_task: ("tasks", "problem", "1 task is dead: set aside until somebody looks"),
     err: ("batchq", "warning", "Batchq itself has failed with TypeError at elsewhere, 1 time"),
-    leave_a_batch: ("batches", "problem", "nobody has taken the next step of batch left for"),
+    leave_a_batch: ("batches", "problem", "nobody takes the next step of batch left"),
     send_beat_away: ("beat", "problem", "beat is away, and no worker stands in: nothing is"),
     let_it_evict: ("redis", "problem", "maxmemory-policy is allkeys-lru, which throws away"),
 }
@@ -98,7 +98,9 @@ def in_status(stack: Stack) -> Said:
 def in_flower(site: Site) -> Said:
     html = site.get("/batches/live?fresh=1").json()["parts"]["alerts"]["html"]
     alerts = re.findall(ALERT, html, re.DOTALL)
-    return {(level, sentence(what), unescape(do)) for level, what, do in alerts}
+    return {
+        (level, sentence(what), unescape(re.sub("</?code>", "`", do))) for level, what, do in alerts
+    }
 
 
 def sentence(html: str) -> str:

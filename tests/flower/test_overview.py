@@ -312,6 +312,10 @@ def test_a_length_of_time_has_two_units_at_most(milliseconds: int, text: str) ->
     assert show.duration(timedelta(milliseconds=milliseconds)) == text
 
 
+def test_a_command_in_a_sentence_is_code() -> None:
+    assert show.marked("`dead` says <why>") == "<code>dead</code> says &lt;why&gt;"
+
+
 def test_a_moment_is_written_in_utc() -> None:
     at = round(datetime(2026, 3, 1, 12, 30, tzinfo=UTC).timestamp() * 1000)
     assert show.clock(at) == "2026-03-01 12:30:00 UTC"

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from batchq.common.words import span
 from batchq.observe.diagnosis.finding import Finding, problem, warning
 
 if TYPE_CHECKING:
@@ -33,13 +32,14 @@ def batches(seen: Seen) -> Iterator[Finding]:
     left = [one for one in open_ones if late.get(one.id, _NONE) > NOT_TAKEN]
     if left:
         longest = max(late[one.id] for one in left)
-        what = f"nobody has taken the next step of {_named(left)} for {span(NOT_TAKEN)}"
-        do = f"see to it that a worker consumes the queue {seen.settings.queue!r}, and at its log"
+        what = f"nobody takes the next step of {_named(left)}"
+        queue = seen.settings.queue
+        do = f"see to it that a worker consumes the queue {queue!r}, and look at its log"
         since = at - longest // _MILLISECOND
         yield problem(what, do, since=since, path=f"batch/{left[0].id}")
     waits = [one for one in open_ones if one.state in _BEFORE and _age(one, at) > NOT_SUBMITTED]
     if unsent := [one for one in waits if one not in left]:
-        what = f"{_named(unsent)} could not be submitted for {span(NOT_SUBMITTED)}"
+        what = f"{_named(unsent)} {'is' if len(unsent) == 1 else 'are'} not submitted yet"
         do = "`show` says what the provider says of it; it is tried again"
         since = min(one.sealed_at for one in unsent)
         yield warning(what, do, since=since, path=f"batch/{unsent[0].id}")

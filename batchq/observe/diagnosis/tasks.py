@@ -12,6 +12,7 @@ from batchq.observe.diagnosis.finding import Finding, problem, warning
 
 if TYPE_CHECKING:
     from batchq.observe.diagnosis.seen import Seen
+    from batchq.observe.reading import Reading
 
 __all__ = ["own_errors", "tasks"]
 
@@ -30,8 +31,14 @@ def tasks(seen: Seen) -> Iterator[Finding]:
         do = "look what it waits for, or give it a time limit; the log names it"
         yield warning(what, do, since=one.began_at, path=f"task/{one.task_id}")
     if reading.dead:
-        what = f"dead are {reading.dead:,} tasks or batches: set aside until somebody looks"
-        yield problem(what, "`dead` says why, `retry` tries them again", path="dead")
+        what = f"{_counted(reading)} dead: set aside until somebody looks"
+        yield problem(what, "`dead` says why, `retry` tries again", path="dead")
+
+
+def _counted(reading: Reading) -> str:
+    counts = {"task": len(reading.dead_tasks), "batch": len(reading.dead_batches)}
+    parts = [many(count, what) for what, count in counts.items() if count]
+    return f"{' and '.join(parts)} {'is' if reading.dead == 1 else 'are'}"
 
 
 def own_errors(seen: Seen) -> Iterator[Finding]:
