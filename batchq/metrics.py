@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from batchq.common.own_errors import is_ours
 from batchq.journal import TURNAROUNDS, hurried
-from batchq.observe.measures import METRICS, Sheet, Shown, about, measure
+from batchq.observe.catalogue import METRICS
+from batchq.observe.measures import about, measure
 from batchq.observe.own_errors import tell_own_error
 from batchq.observe.reading import read
+from batchq.observe.sheet import Sheet, Shown
 
 if TYPE_CHECKING:
     from celery import Celery

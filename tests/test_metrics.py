@@ -23,8 +23,10 @@ from batchq.flow.flush import flush
 from batchq.flow.rescue import rescue
 from batchq.journal import TURNAROUNDS, BatchRecord, LaneRecord, Sums
 from batchq.metrics import collector
-from batchq.observe.measures import METRICS, Shown, measure
+from batchq.observe.catalogue import METRICS
+from batchq.observe.measures import measure
 from batchq.observe.reading import Reading
+from batchq.observe.sheet import Shown
 from batchq.prompt import Lane
 from batchq.settings.config import settings
 from tests.apps.base import make_app

@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from batchq.journal.adoption import KNOWN_EPOCHS
+from batchq.observe.catalogue import METRICS
 from batchq.observe.diagnosis.batches import NOT_SUBMITTED, NOT_TAKEN
-from batchq.observe.measures import METRICS
 from tests.apps.base import make_app
 from tests.harness import ROOT, Process, ReservedPort, Stack, wait_until
 from tests.journals import LANE, capture, capture_many, claim
