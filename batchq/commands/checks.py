@@ -40,9 +40,13 @@ def checks(seen: Seen) -> list[Check]:
 
 
 def _was_seen(seen: Seen, about: str) -> bool:
-    return {"workers": seen.consumers, "provider": seen.providers}.get(
-        about, seen.set_up if about in _SET_UP else seen.reading
-    ) is not None
+    match about:
+        case "workers":
+            return seen.consumers is not None
+        case "provider":
+            return seen.providers is not None
+        case _:
+            return (seen.set_up if about in _SET_UP else seen.reading) is not None
 
 
 _SET_UP = frozenset({"schedule", "results", "broker", "celery", "live", "times", "secrets"})

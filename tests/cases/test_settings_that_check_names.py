@@ -12,8 +12,8 @@ import pytest
 from celery.app.task import Task
 
 from batchq import batched_llm_task
-from batchq.commands.check import _at_rest
 from batchq.commands.checks import Check, checks
+from batchq.commands.set_up import at_rest
 from batchq.observe.diagnosis import Seen
 from batchq.settings.config import settings
 from tests.apps.base import alone, make_app
@@ -46,7 +46,7 @@ def told(conf: dict[str, Any], /, **options: Any) -> list[Check]:
     app.task(name="not_ours", shared=False, soft_time_limit=1, rate_limit="1/h")(body)
     consumers = {"one": frozenset({"celery", "batchq"})}
     config = settings(app)
-    set_up = _at_rest(alone(app, "ask", "not_ours"), config)
+    set_up = at_rest(alone(app, "ask", "not_ours"), config)
     seen = Seen(settings=config, set_up=set_up, consumers=consumers)
     return [one for one in checks(seen) if one.about in {"celery", "workers"}]
 
@@ -124,7 +124,7 @@ def test_what_does_no_harm_is_not_named(conf: dict[str, Any]) -> None:
 def test_results_that_are_not_kept_are_named() -> None:
     app: Any = make_app("named", task_ignore_result=True)
     app.task(name="ask", shared=False)(batched_llm_task(body))
-    set_up = _at_rest(alone(app, "ask"), settings(app))
+    set_up = at_rest(alone(app, "ask"), settings(app))
     seen = Seen(settings=settings(app), set_up=set_up)
     (one,) = [one for one in checks(seen) if "BATCHED" in one.what]
     assert one.what.startswith("no result of ask")

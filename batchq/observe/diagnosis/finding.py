@@ -9,7 +9,7 @@ __all__ = ["LEVELS", "Finding", "Level", "info", "problem", "warning"]
 
 Level = Literal["problem", "warning", "info"]
 """``problem``: something does not go on, or is lost, until somebody acts. ``warning``: all goes on,
-but not as it should, or not for long. ``info``: good to know, and nothing is to be done."""
+but not as it should, or not for long. ``info``: good to know."""
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 """From the worst on."""

@@ -6,10 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from batchq.common.troubles import TroubleReason, account_is_paused, lane_is_stuck
+from batchq.common.troubles import (
+    StuckReason,
+    TroubleReason,
+    account_is_paused,
+    lane_is_stuck,
+)
 from batchq.common.words import many
 from batchq.decide.flush import is_stuck, why_stuck
 from batchq.observe.diagnosis.finding import Finding, info, problem
+from batchq.observe.reading import kind_of
 
 if TYPE_CHECKING:
     from batchq.journal import AccountPause, LaneRecord
@@ -30,13 +36,13 @@ def lanes(seen: Seen) -> Iterator[Finding]:
         yield problem(what, "put it back: nothing of it is submitted, polled or fetched")
     do_not_move = list(stuck(seen.reading.lanes, seen.reading.at_head, seen.settings))
     for lane in seen.reading.lanes:
-        yield from _of_lane(seen.reading, lane, is_stuck=lane in do_not_move)
+        yield from _of_lane(seen.reading, lane, moves=lane not in do_not_move)
 
 
-def _of_lane(reading: Reading, record: LaneRecord, *, is_stuck: bool) -> Iterator[Finding]:
+def _of_lane(reading: Reading, record: LaneRecord, *, moves: bool) -> Iterator[Finding]:
     name = record.lane.name
-    if is_stuck:
-        kind = (record.lane.account, record.lane.model)
+    if not moves:
+        kind = kind_of(record.lane)
         queued, learned = reading.queued[kind], reading.learned.get(kind)
         why = why_stuck(record, reading.config, learned=learned, queued=queued)
         what, do = lane_is_stuck(name, why, record.prompts), _MENDS[why]
@@ -49,7 +55,7 @@ def _of_lane(reading: Reading, record: LaneRecord, *, is_stuck: bool) -> Iterato
         yield info(what, "it goes on by itself, as batches end", path=f"lane/{name}")
 
 
-_MENDS = {
+_MENDS: Mapping[StuckReason, str] = {
     "no_room": "it goes on once batches have ended; a higher limit at the provider lets it go now",
     "no_account": "put its account back into batchq_accounts",
     "unknown": "look at the log of the workers that consume Batchq's queue",
