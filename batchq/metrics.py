@@ -19,9 +19,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from batchq.common.own_errors import is_ours
-from batchq.journal import TURNAROUNDS
+from batchq.journal import TURNAROUNDS, hurried
+from batchq.observe.catalogue import METRICS
+from batchq.observe.measures import about, measure
 from batchq.observe.own_errors import tell_own_error
-from batchq.observe.reading import METRICS, Sheet, Shown, about, measure, read
+from batchq.observe.reading import read
+from batchq.observe.sheet import Sheet, Shown
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -33,6 +36,9 @@ logger = logging.getLogger("batchq.metrics")
 
 PATIENCE = timedelta(seconds=3)
 """How long a scrape waits for Redis; the journal's client gives up before."""
+
+_HURRY = timedelta(seconds=2)
+"""How long one reply of Redis is waited for."""
 
 _FRESH = 1.0
 """Seconds for which one reading serves; longer where it took long, so that not even a fifth of the
@@ -148,7 +154,9 @@ class _Reader:
         sheet: Sheet | None = None
         why = ""
         try:
-            sheet = measure(read(self._app), self._shown)
+            with hurried(_HURRY):
+                reading = read(self._app)
+            sheet = measure(reading, self._shown)
         except Exception as error:  # noqa: BLE001 whatever it is, a scrape is answered
             why = type(error).__name__
             if is_ours(error):

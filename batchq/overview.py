@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from batchq.decide.poll import longest_wait
 from batchq.errors import ConfigurationError, JournalUnreadable
 from batchq.journal import (
     KILLS,
@@ -20,10 +19,10 @@ from batchq.journal import (
     OwnError,
     journal_of,
 )
-from batchq.observe.health import Finding, examine
-from batchq.settings.config import settings
+from batchq.observe.diagnosis import Finding, Seen, diagnose, look, worst_first
+from batchq.observe.reading import Reading, read
 
-__all__ = ["Dead", "Status", "dead", "status"]
+__all__ = ["Dead", "Status", "dead", "dead_in", "status", "status_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,8 @@ class Status:
     ``long_runs`` are bodies that have run for longer than ``batchq_long_run``; ``rounds`` says in
     how many rounds tasks have asked at the most, by name, of those with more than one.
     ``beat_seen`` is how long ago beat sent its last tick (None: never); ``stands_in`` is the worker
-    that sends them now.
+    that sends them now. ``findings`` is what is wrong, the worst first: `check` has the same, and
+    what only a worker's machine, workers and providers can tell.
     """
 
     captured: int
@@ -63,47 +63,32 @@ class Status:
 
 def status(app: Any) -> Status:
     """Where everything is. The figures are read one by one, so they may be a moment apart."""
-    journal = journal_of(app)
-    lanes, batches, counters = (
-        journal.lanes.all(),
-        journal.batches.open(),
-        journal.tallies.counters(),
-    )
-    captured, answered = counters.get("captured", 0), counters.get("answered", 0)
-    waiting = sum(lane.prompts for lane in lanes)
+    reading = read(app)
+    return status_of(reading, look(app, reading))
+
+
+def status_of(reading: Reading, seen: Seen) -> Status:
+    """The same, of one look at everything."""
+    beat_seen = timedelta(milliseconds=max(0, reading.at - reading.beat)) if reading.beat else None
     return Status(
-        captured=captured,
-        waiting=waiting,
-        batched=sum(batch.lines for batch in batches),
-        answered=answered,
-        tasks_waiting=journal.waiting.count(),
-        tasks_resuming=journal.resuming.count(),
-        overdue=journal.waiting.overdue(longest_wait(settings(app))),
-        dead=len(journal.tasks.dead()) + sum(batch.dead_at > 0 for batch in batches),
-        own_errors=tuple(journal.own_errors.all()),
-        paused=tuple(journal.pauses.among(_accounts(app, lanes)).values()),
-        long_runs=tuple(journal.runs.long(longer_than=settings(app).long_run)),
-        rounds=journal.runs.most_rounds(),
-        beat_seen=journal.beat.since(),
-        stands_in=journal.beat.stands_in(),
-        lanes=tuple(lanes),
-        batches=tuple(batches),
-        findings=(*_loss(journal), *examine(app)),
+        captured=reading.counters.get("captured", 0),
+        waiting=sum(lane.prompts for lane in reading.lanes),
+        batched=sum(batch.lines for batch in reading.batches),
+        answered=reading.counters.get("answered", 0),
+        tasks_waiting=reading.waiting,
+        tasks_resuming=reading.resuming,
+        overdue=reading.overdue,
+        dead=reading.dead,
+        own_errors=reading.own_errors,
+        paused=reading.paused,
+        long_runs=reading.long_runs,
+        rounds=reading.rounds,
+        beat_seen=beat_seen,
+        stands_in=reading.stands_in,
+        lanes=reading.lanes,
+        batches=reading.batches,
+        findings=tuple(worst_first(diagnose(seen))),
     )
-
-
-def _accounts(app: Any, lanes: Iterable[LaneRecord]) -> set[str]:
-    return {*settings(app).accounts, *(one.lane.account for one in lanes)}
-
-
-def _loss(journal: Journal) -> Iterator[Finding]:
-    """What is to be known of a journal that has taken the place of a lost one."""
-    lost = max(journal.adoption.epoch().former.values(), default=0)
-    if lost:
-        at = datetime.fromtimestamp(lost / 1000, tz=UTC).isoformat(" ", "seconds")
-        what = f"the journal was lost, as was found at {at}"
-        do = "find out who emptied Redis, and send the tasks again that waited then"
-        yield Finding(level="warning", what=what, do=do)
 
 
 # What waits for somebody to look
@@ -133,7 +118,14 @@ def dead(app: Any) -> list[Dead]:
     batch wait; after ``batchq_batch_deadline`` those without an answer get an error.
     """
     journal = journal_of(app)
-    tasks = [
+    return dead_in(journal, journal.tasks.dead(), journal.batches.open())
+
+
+def dead_in(
+    journal: Journal, tasks: Iterable[tuple[str, int]], batches: Iterable[BatchRecord]
+) -> list[Dead]:
+    """The same, of these dead tasks, and of those of these batches that are set aside."""
+    found = [
         Dead(
             id=task_id,
             kind="task",
@@ -141,14 +133,14 @@ def dead(app: Any) -> list[Dead]:
             reason=journal.tasks.why_unsent(task_id) or f"killed its worker {KILLS} times in a row",
             at=_time(at),
         )
-        for task_id, at in journal.tasks.dead()
+        for task_id, at in tasks
     ]
-    batches = [
+    found += [
         Dead(id=one.id, kind="batch", name=one.lane.name, reason=one.note, at=_time(one.dead_at))
-        for one in journal.batches.open()
+        for one in batches
         if one.dead_at
     ]
-    return sorted([*tasks, *batches], key=lambda one: one.at, reverse=True)
+    return sorted(found, key=lambda one: one.at, reverse=True)
 
 
 def _name(journal: Journal, task_id: str) -> str:

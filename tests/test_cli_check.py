@@ -14,12 +14,13 @@ import pytest
 from celery import Celery
 
 import batchq
-from batchq.commands.checkup import examine, full_after
-from batchq.commands.seen import Check, Look, Results, Seen
-from batchq.journal import BatchRecord, LaneRecord, Sample
+from batchq.commands.checks import Check, checks
+from batchq.journal import BatchRecord, LaneRecord, LongRun, Sample, Sums
 from batchq.journal.facts import Facts
-from batchq.observe.health import Finding
-from batchq.overview import Status
+from batchq.observe.diagnosis import Seen
+from batchq.observe.diagnosis.memory import full_after
+from batchq.observe.diagnosis.seen import Look, Results, SetUp
+from batchq.observe.reading import Reading
 from batchq.prompt import Lane
 from batchq.settings.config import settings, sources
 from batchq.settings.record import Settings
@@ -31,6 +32,7 @@ from tests.test_clocks import LIBRARY, needs_faketime, shifted
 from tests.test_flow import Steps
 
 HOUR = 3600
+MINUTE = 60_000
 
 
 def check(
@@ -57,7 +59,7 @@ def evicting(server: Server) -> Iterator[Server]:
 FAULTS = {
     ("redis", "problem", "allkeys-lru"),
     ("schedule", "problem", "no entry for batchq.flush and batchq.rescue"),
-    ("beat", "problem", "never seen, and no worker stands in"),
+    ("beat", "problem", "never been seen, and no worker stands in"),
     ("workers", "problem", "no worker answers"),
     ("provider", "problem", "account 'default' does not answer"),
     ("provider", "problem", "account 'refused' does not answer: its key is refused (401)"),
@@ -77,11 +79,12 @@ FAULTS = {
     ("storage", "problem", "/nowhere/at/all (batchq_large_bodies) cannot be used: No such file"),
     ("secrets", "problem", "NOBODY_SET_THIS_EITHER"),
     ("memory", "warning", "at the pace of the last hours"),
+    ("batches", "warning", "batch late is not submitted yet"),
     ("lanes", "problem", "account 'gone' is not in batchq_accounts"),
-    ("lanes", "warning", "lane gone|/v1/responses|gpt-5.6-luna| is stuck"),
-    ("budget", "warning", "100 % of today's budget"),
+    ("lanes", "problem", "lane gone|/v1/responses|gpt-5.6-luna| is stuck, its account is not in"),
+    ("budget", "warning", "100 % of the budget of"),
     ("tasks", "warning", "2 tasks waited for longer"),
-    ("tasks", "warning", "dead are 1"),
+    ("tasks", "problem", "1 task is dead"),
     ("batchq", "warning", "Batchq itself has failed with TypeError at elsewhere, 1 time, last"),
 }
 
@@ -92,6 +95,10 @@ def make_it_worse(steps: Steps, tasks: list[Asked], gone: Lane) -> None:
     for task in tasks:
         client.zadd("{batchq}:waiting", {task.task_id: 1})
     client.zadd("{batchq}:dead", {tasks[0].task_id: 1})
+    limits = journal.store.config.accounts["default"].limits
+    journal.lanes.seal(LANE, "late", limits=limits, tokens=10**9)
+    steps.set("late", sealed_at=1)
+    client.zadd("{batchq}:batches", {"late": journal.clock.now() + 60_000})
     head = {"first": tasks[1].custom_ids[0], "since": 1}
     client.hset(journal.store.key("head", gone.name), mapping=head)  # type: ignore[arg-type]
     minutes = journal.clock.now() // 60_000 - 60
@@ -141,7 +148,8 @@ def test_a_set_up_that_is_well_is_let_through(stack: Stack) -> None:
     assert (told["problems"], told["warnings"], done.stderr) == (0, 0, "")
     assert {one["about"] for one in told["checks"] if one["level"] == "ok"} == {
         *("redis", "memory", "schedule", "beat", "workers", "provider", "results"),
-        *("broker", "celery", "live", "times", "storage", "secrets", "lanes", "budget", "tasks"),
+        *("broker", "celery", "live", "times", "storage", "secrets", "lanes", "batches"),
+        *("budget", "tasks"),
         "batchq",
     }
     # It is told to take nothing from there any more, as one that was started with --queues.
@@ -212,60 +220,63 @@ def test_a_setting_says_where_its_value_comes_from() -> None:
 # Each rule
 
 
+NOW = 10**12
+"""A moment of Redis's clock."""
+
+
 def seen(**changes: Any) -> Seen:
     """A set-up that is well, with some changes."""
     app = make_app("rules", batchq_tick=5, batchq_flush_after=900, result_expires=3 * 24 * HOUR)
     app.finalize()
-    config = settings(app)
-    nothing: dict[str, Any] = dict.fromkeys(
-        "captured waiting batched answered tasks_waiting tasks_resuming overdue dead".split(), 0
-    )
-    well = Status(
-        **nothing,
-        beat_seen=timedelta(seconds=1),
-        stands_in=None,
-        lanes=(),
-        batches=(),
-        findings=(),
-    )
-    known: dict[str, Any] = {
-        "settings": config,
+
+    def of(record: type) -> dict[str, Any]:
+        return {name: changes.pop(name) for name in list(changes) if name in record.__annotations__}
+
+    config = settings(app).model_copy(update=of(Settings))
+    set_up: dict[str, Any] = {
         "conf": {"accept_content": ["json"]},
         "schedule": app.conf.beat_schedule,
         "results": Results(in_redis=True, expire=259_200, chords_expire=259_200, asks_every=1),
         "broker": "redis",
-        "status": well,
+    }
+    well: dict[str, Any] = {
+        **dict.fromkeys("waiting resuming overdue".split(), 0),
+        **{name: {} for name in ("late", "sums", "learned", "counters")},
+        "at": NOW,
+        "took": timedelta(0),
+        "beat": NOW - 1_000,
+        "stands_in": None,
+        "lanes": (),
+        "held": frozenset(),
+        "batches": (),
+    }
+    known: dict[str, Any] = {
+        "set_up": SetUp(**set_up | of(SetUp)),
+        "reading": Reading(config=config, **well | of(Reading)),
         "facts": Facts(),
         "consumers": {"one@here": frozenset({"celery", "batchq"})},
         "providers": {"default": Look(ahead=timedelta(seconds=1))},
     }
-    status = {key: changes.pop(key) for key in list(changes) if key in Status.__annotations__}
-    options = {key: changes.pop(key) for key in list(changes) if key in Settings.model_fields}
-    made = Seen(**{**known, **changes})
-    return replace(
-        made,
-        settings=made.settings.model_copy(update=options),
-        status=made.status and replace(made.status, **status),
-    )
+    return Seen(settings=config, **known | changes)
 
 
 def found(seen: Seen) -> list[tuple[str, str]]:
-    return [(one.about, one.level) for one in examine(seen) if one.level != "ok"]
+    return [(one.about, one.level) for one in checks(seen) if one.level != "ok"]
 
 
 def words(seen: Seen) -> str:
-    return "\n".join(f"{one.what} {one.do}" for one in examine(seen) if one.level != "ok")
+    return "\n".join(f"{one.what} {one.do}" for one in checks(seen) if one.level != "ok")
 
 
 def test_a_set_up_that_is_well_has_nothing_to_say() -> None:
-    told = examine(seen())
+    told = checks(seen())
     assert {one.level for one in told} == {"ok"}
     assert len({one.about for one in told}) == len(told)
     assert all(isinstance(one, Check) for one in told)
 
 
 def test_what_nobody_has_looked_at_is_not_called_well() -> None:
-    told = examine(seen(status=None, consumers=None, providers=None))
+    told = checks(seen(reading=None, facts=None, consumers=None, providers=None))
     assert {one.about for one in told} == {
         *("schedule", "results", "broker", "celery", "live", "times", "secrets")
     }
@@ -288,22 +299,26 @@ DJANGO_BEAT = {
     "accept_content": ["json"],
     "beat_scheduler": "django_celery_beat.schedulers:DatabaseScheduler",
 }
-FILE = Finding(level="warning", what="it keeps no append-only file", do="set appendonly")
+STEP = replace(BATCH, lane=LANE, sealed_at=NOW)
+NO_FILE = Facts(info={"aof_enabled": 0})
+EVICTS = Facts(info={"maxmemory_policy": "allkeys-lru"})
 
 
 @pytest.mark.parametrize(
     ("changes", "about", "level", "said"),
     [
-        ({"findings": (FILE,)}, "redis", "warning", "append-only"),
-        ({"findings": (replace(FILE, level="unsafe"),)}, "redis", "problem", "append-only"),
+        ({"facts": NO_FILE}, "redis", "warning", "append-only"),
+        ({"facts": EVICTS}, "redis", "problem", "allkeys-lru"),
+        ({"lost_at": 1}, "redis", "warning", "the journal was lost, as was found at 1970"),
         ({"redis_error": "refused"}, "redis", "problem", "cannot be used: refused"),
         ({"schedule": {}}, "schedule", "problem", "batchq.flush and batchq.rescue"),
         (
             {"conf": DJANGO_BEAT, "tick": timedelta(seconds=0.5)},
             *("schedule", "problem", "keeps whole seconds, and of batchq_tick (0.5 s) only 0"),
         ),
-        ({"beat_seen": timedelta(seconds=16)}, "beat", "problem", "last seen 16 s ago"),
-        ({"beat_seen": None, "stands_in": "w1"}, "beat", "warning", "w1 stands in"),
+        ({"beat": NOW - 16_000}, "beat", "problem", "is away, and no worker stands in"),
+        ({"beat": 0}, "beat", "problem", "has never been seen"),
+        ({"beat": 0, "stands_in": "w1"}, "beat", "warning", "w1 stands in"),
         ({"consumers": {}}, "workers", "problem", "no worker answers"),
         ({"consumers": {"w": frozenset({"celery"})}}, "workers", "problem", "queue 'batchq'"),
         ({"workers_error": "no broker"}, "workers", "problem", "no broker"),
@@ -332,13 +347,35 @@ FILE = Finding(level="warning", what="it keeps no append-only file", do="set app
         ({"lanes": (DEAD_LANE,)}, "lanes", "problem", "account 'gone'"),
         ({"batches": (BATCH,)}, "lanes", "problem", "account 'gone'"),
         (
-            {"lanes": (replace(LANE_OF_ONE, held=False),), "stuck": (LANE.name,)},
-            *("lanes", "warning", "is stuck"),
+            {
+                "lanes": (replace(LANE_OF_ONE, held=False),),
+                "at_head": {LANE: timedelta(hours=1)},
+            },
+            *("lanes", "problem", "is stuck, nothing flushes it: 1 prompt"),
         ),
-        ({"budget": 1, "spent": 10**9}, "budget", "warning", "100 % of today's budget of $1.00"),
-        ({"budget": 1, "spent": 8 * 10**8}, "budget", "info", "80 %"),
+        (
+            {"batches": (STEP,), "late": {"b": timedelta(minutes=11)}},
+            *("batches", "problem", "nobody takes the next step of batch b"),
+        ),
+        (
+            {"batches": (replace(STEP, state="uploaded", sealed_at=NOW - 31 * MINUTE),)},
+            *("batches", "warning", "batch b is not submitted yet"),
+        ),
+        (
+            {"batches": (replace(STEP, state="sealed", sealed_at=1, dead_at=1),)},
+            *("tasks", "problem", "1 batch is dead"),
+        ),
+        (
+            {"budget": 1, "today": Sums(cost=10**9)},
+            *("budget", "warning", "100 % of the budget of $1.00 for 2001-09-09 is reached"),
+        ),
+        ({"budget": 1, "today": Sums(cost=8 * 10**8)}, "budget", "info", "80 %"),
         ({"overdue": 1}, "tasks", "warning", "1 task waited"),
-        ({"dead": 2}, "tasks", "warning", "dead are 2"),
+        (
+            {"long_runs": (LongRun(task_id="t", name="say", began_at=1),)},
+            *("tasks", "warning", "the body of say [t] has run for longer than"),
+        ),
+        ({"dead_tasks": (("t", 1), ("u", 1))}, "tasks", "problem", "2 tasks are dead"),
     ],
 )
 def test_a_fault_alone_is_the_only_one(

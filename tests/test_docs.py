@@ -11,7 +11,7 @@ import pytest
 
 import batchq
 import batchq_pytest
-from batchq.observe.reading import METRICS
+from batchq.observe.catalogue import METRICS
 from batchq.settings.record import Settings
 from tests.harness import ROOT
 

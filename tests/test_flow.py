@@ -18,6 +18,7 @@ from openai import OpenAI
 from batchq.decide.poll import longest_wait
 from batchq.flow.fetch import fetch
 from batchq.flow.flush import flush
+from batchq.flow.glance import Glance
 from batchq.flow.poll import poll
 from batchq.flow.rescue import rescue
 from batchq.flow.resume import resume
@@ -710,7 +711,8 @@ def test_a_late_batch_is_not_woken_at_every_tick(steps: Steps) -> None:
     flush(steps.app, everything=True)
     steps.wakeups()
     overdue = 3 * settings(steps.app).tick
-    wait_until(lambda: steps.journal.batches.open(overdue=overdue), description="it is late")
+    late = Glance(steps.journal).overdue
+    wait_until(lambda: late(overdue), description="it is late")
     for _ in range(5):
         rescue(steps.app)
     assert [one.verb for one in steps.wakeups()] == ["batchq.flush"]

@@ -13,7 +13,8 @@ import pytest
 import redis
 
 from batchq.journal.facts import Facts, look
-from batchq.observe.health import Finding, findings
+from batchq.observe.diagnosis import Finding
+from batchq.observe.diagnosis.server import findings
 from batchq.overview import status
 from tests.apps.base import make_app
 from tests.harness import Process, ReservedPort, Server, Stack
@@ -83,7 +84,7 @@ def test_a_server_as_the_readme_wants_it_is_fine(start: Start) -> None:
 )
 def test_a_policy_that_evicts_is_unsafe(start: Start, policy: str) -> None:
     (found,) = of(start("--appendfsync", "always", "--maxmemory-policy", policy))
-    assert found.level == "unsafe"
+    assert found.level == "problem"
     assert policy in found.what
     assert "noeviction" in found.do
 
@@ -92,7 +93,7 @@ def test_a_replica_is_unsafe(start: Start) -> None:
     primary = start()
     replica = start("--replicaof", f"127.0.0.1 {primary.port.number}", "--appendfsync", "always")
     (found,) = of(replica)
-    assert found.level == "unsafe"
+    assert found.level == "problem"
     assert "replica" in found.what
     assert levels(of(primary)) == ["info"]
 
@@ -115,7 +116,7 @@ OLD = {
 @pytest.mark.parametrize(
     ("version", "told"),
     [
-        *(("5.0.14", ["unsafe"]), ("6.0.16", ["unsafe"]), ("6.2.0", []), ("7.0.15", [])),
+        *(("5.0.14", ["problem"]), ("6.0.16", ["problem"]), ("6.2.0", []), ("7.0.15", [])),
         *(("7.2.4", []), ("10.0.0", []), ("unstable", [])),
     ],
 )
@@ -163,7 +164,7 @@ def test_what_a_server_does_not_say_is_named(start: Start) -> None:
     server.client.acl_setuser("app", enabled=True, commands=["+info"])
     server.client.config_set("maxmemory-policy", "allkeys-lru")
     found = of(server, username="app", password="secret")
-    assert levels(found) == ["unsafe", "info"]
+    assert levels(found) == ["problem", "info"]
 
 
 def test_a_disk_that_takes_nothing_is_warned_of() -> None:
@@ -223,10 +224,14 @@ def test_what_becomes_unsafe_while_it_runs_is_loud_and_goes_on(stack: Stack, sta
     app = make_app("seen", broker_url=server.url, result_backend=server.url)
     worker = put(stack, "worker", server.url)
     worker.wait_for_output(" ready.")
-    assert levels(list(status(app).findings)) == ["info"]
+
+    def of_redis() -> list[Finding]:
+        return [one for one in status(app).findings if one.about == "redis"]
+
+    assert levels(of_redis()) == ["info"]
     server.client.config_set("maxmemory-policy", "allkeys-lru")
-    (unsafe, _) = status(app).findings
-    assert (unsafe.level, "allkeys-lru" in unsafe.what) == ("unsafe", True)
+    (unsafe, _) = of_redis()
+    assert (unsafe.level, "allkeys-lru" in unsafe.what) == ("problem", True)
     put(stack, "beat", server.url, batchq_allow_unsafe_redis=True)
     worker.wait_for_output("maxmemory-policy is allkeys-lru")
     assert worker.exit_code is None

@@ -645,7 +645,7 @@ def test_only_the_holder_of_the_lease_advances_and_closes_a_batch(journal: Journ
     )
     assert record(journal).state == "uploaded"
     assert timedelta(seconds=50) < journal.batches.due_in("b1") <= timedelta(minutes=1)
-    assert journal.batches.open(overdue=timedelta(0)) == []
+    assert journal.batches.lateness() == {}
     assert journal.batches.close(record(journal), stranger) == "LOST"
     assert journal.batches.close(record(journal), lease, status="completed") == "CLOSED"
     assert journal.batches.close(record(journal), lease, status="completed") == "LOST"
@@ -726,10 +726,8 @@ def test_a_step_under_way_is_not_woken(journal: Journal) -> None:
 def test_a_late_batch_is_woken_once_in_a_while(journal: Journal) -> None:
     capture(journal)
     sealed(journal)
-    late = wait_until(
-        lambda: journal.batches.open(overdue=timedelta(milliseconds=50)), description="it is late"
-    )
-    assert [one.id for one in late] == ["b1"]
+    late = wait_until(journal.batches.lateness, description="it is late")
+    assert list(late) == ["b1"]
     assert journal.batches.wake("b1", longest=SECOND, chain="new")
     assert not journal.batches.wake("b1", longest=SECOND, chain="newer")
     assert record(journal).chain == "new"

@@ -23,7 +23,10 @@ from batchq.flow.flush import flush
 from batchq.flow.rescue import rescue
 from batchq.journal import TURNAROUNDS, BatchRecord, LaneRecord, Sums
 from batchq.metrics import collector
-from batchq.observe.reading import METRICS, Reading, Shown, measure
+from batchq.observe.catalogue import METRICS
+from batchq.observe.measures import measure
+from batchq.observe.reading import Reading
+from batchq.observe.sheet import Shown
 from batchq.prompt import Lane
 from batchq.settings.config import settings
 from tests.apps.base import make_app
@@ -337,10 +340,10 @@ def reading(config: Any, **known: Any) -> Reading:
         "sums": {},
         "learned": {},
         "counters": {},
-        "beat": None,
-        "stands_in": False,
+        "beat": 0,
+        "stands_in": None,
     }
-    counts = {"waiting": 0, "resuming": 0, "overdue": 0, "long_runs": 0, "dead": 0}
+    counts = {"waiting": 0, "resuming": 0, "overdue": 0}
     return Reading(**{**usual, **counts, **known, "config": config})
 
 

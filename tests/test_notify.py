@@ -30,6 +30,7 @@ from batchq.events import (
     TaskDead,
 )
 from batchq.flow import lookout
+from batchq.flow.glance import Glance
 from batchq.journal import Journal, journal_of
 from batchq.notify import NEWS
 from batchq.notify.receivers import receivers
@@ -137,7 +138,7 @@ class Shop:
             emit.tell(self.app, event)
 
     def tick(self) -> None:
-        lookout.look(self.app)
+        lookout.look(self.app, Glance(journal_of(self.app)))
 
     def tick_until(self, condition: Callable[[], Any], description: str) -> None:
         def holds() -> Any:

@@ -20,7 +20,8 @@ import pytest
 import yaml
 
 from batchq.journal.adoption import KNOWN_EPOCHS
-from batchq.observe.reading import METRICS
+from batchq.observe.catalogue import METRICS
+from batchq.observe.diagnosis.batches import NOT_SUBMITTED, NOT_TAKEN
 from tests.apps.base import make_app
 from tests.harness import ROOT, Process, ReservedPort, Stack, wait_until
 from tests.journals import LANE, capture, capture_many, claim
@@ -114,12 +115,18 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
 
 
 def test_each_alert_has_a_runbook_that_is_there() -> None:
-    assert len(rules()) == 4
+    assert len(rules()) == 6
     for rule in rules():
         file, _, heading = rule["annotations"]["runbook"].partition("#")
         assert heading in anchors(ROOT / file)
         assert f"`{rule['alert']}`" in (ROOT / file).read_text()
         assert f"`{rule['alert']}`" in (ROOT / "docs/metrics.md").read_text()
+
+
+def test_the_alerts_are_as_patient_with_batches_as_a_diagnosis() -> None:
+    (stuck,) = [rule["expr"] for rule in rules() if rule["alert"] == "BatchqLaneStuck"]
+    assert f"batchq_batch_late_seconds > {NOT_TAKEN.total_seconds():.0f}" in stuck
+    assert stuck.rstrip().endswith(f"> {NOT_SUBMITTED.total_seconds():.0f}")
 
 
 @needs_prometheus
@@ -291,11 +298,15 @@ def test_every_panel_of_the_dashboard_has_something_to_show(prometheus: Promethe
         wait_until(partial(prometheus.query, asked), description=asked)
 
 
+MET = {("BatchqOwnErrors", "")}
+"""The error in Batchq itself that its journey has met."""
+
+
 @needs_prometheus
 def test_alerts_fire_for_what_is_stuck_and_dead(prometheus: Prometheus) -> None:
     journal = prometheus.steps.journal
     journal.beat.note()
-    wait_until(lambda: not prometheus.firing(), description="all is well")
+    wait_until(lambda: prometheus.firing() == MET, description="all else is well")
     asked = capture(journal, b'{"model": "x", "input": "a"}', lane=EMBEDDINGS, inputs=1)
     hours_ago = journal.clock.now() - 2 * 3_600_000
     journal.store.redis.zadd(
@@ -306,11 +317,11 @@ def test_alerts_fire_for_what_is_stuck_and_dead(prometheus: Prometheus) -> None:
         journal.store.redis.delete(lease.key)
     lease, _ = claim(journal, "kills")
     journal.runs.bury("kills", token=lease.token, message=b"m", state="FAILURE")
-    expected = {("BatchqLaneStuck", EMBEDDINGS.model), ("BatchqPromptsFail", "")}
+    expected = {("BatchqLaneStuck", EMBEDDINGS.model), ("BatchqPromptsFail", ""), *MET}
     wait_until(lambda: prometheus.firing() == expected, description="both fire")
     journal.lanes.hold(EMBEDDINGS)
     wait_until(
-        lambda: prometheus.firing() == {("BatchqPromptsFail", "")},
+        lambda: prometheus.firing() == {("BatchqPromptsFail", ""), *MET},
         description="who holds a lane knows that it waits",
     )
 

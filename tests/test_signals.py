@@ -43,6 +43,7 @@ from batchq.events import (
 )
 from batchq.flow import lookout
 from batchq.flow.flush import flush
+from batchq.flow.glance import Glance
 from batchq.flow.rescue import rescue
 from batchq.flow.runner import batch_lease
 from batchq.journal import BatchRecord, Journal, LaneRecord, Sums, journal_of
@@ -394,16 +395,18 @@ def test_what_moves_at_the_head_of_a_lane_is_not_stuck(steps: Steps) -> None:
     """A prompt that comes back after a day in a batch is old at once, and leaves at once."""
     journal = steps.journal
     capture_many(journal, 2)
-    assert journal.lanes.at_head(LANE) == timedelta(0)
-    wait_until(lambda: journal.lanes.at_head(LANE) > timedelta(0), description="it is seen again")
+    heads = journal.heads
+    assert heads.seen([LANE]) == heads.note([LANE]) == {LANE: timedelta(0)}
+    wait_until(lambda: heads.seen([LANE])[LANE] > timedelta(0), description="it is seen again")
+    assert heads.note([LANE])[LANE] > timedelta(0)
     journal.store.redis.zpopmin(journal.store.lane_keys(LANE)[0])
-    assert journal.lanes.at_head(LANE) == timedelta(0), "the second has just come there"
+    assert heads.note([LANE]) == {LANE: timedelta(0)}, "the second has just come there"
     steps.server.client.set(journal.store.key("head", LANE.name), "rubbish")
-    lookout.look(steps.app)  # It is logged.
+    lookout.look(steps.app, Glance(journal))  # It is logged.
     steps.server.client.delete(
         journal.store.key("head", LANE.name), journal.store.lane_keys(LANE)[0]
     )
-    assert journal.lanes.at_head(LANE) == timedelta(0)
+    assert heads.seen([LANE]) == heads.seen([]) == {}
 
 
 def test_what_is_stuck_is_decided_by_the_settings() -> None:

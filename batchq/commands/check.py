@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -11,17 +11,12 @@ import click
 import redis
 from kombu.exceptions import OperationalError
 
-from batchq.celery_side.placement import is_batched
-from batchq.commands.cells import cell
-from batchq.commands.checkup import examine
-from batchq.commands.seen import Check, Look, OwnTask, Results, Seen
+from batchq.commands import shapes
+from batchq.commands.cells import cell, iso
+from batchq.commands.checks import Check, checks
+from batchq.commands.set_up import at_rest, import_tasks
 from batchq.commands.terminal import Exit, Terminal, command
-from batchq.common.seams.queues import queue_of_task, takes_remote_control
-from batchq.common.seams.results import result_keys
-from batchq.common.seams.tasks import annotated
 from batchq.common.words import many, span
-from batchq.decide.budget import cost_under_way
-from batchq.decide.flush import is_stuck, ought_to_go
 from batchq.errors import (
     ConfigurationError,
     ProviderError,
@@ -29,15 +24,14 @@ from batchq.errors import (
     StorageAway,
 )
 from batchq.journal import Journal, journal_of, ping
-from batchq.journal.codec import codec_of
-from batchq.overview import Status, status
+from batchq.observe.diagnosis import Seen, look
+from batchq.observe.diagnosis.seen import Look
+from batchq.observe.reading import read
 from batchq.provider.client import provider_for
 from batchq.settings.config import settings, sources
 from batchq.settings.record import PREFIX, Settings
 
 __all__ = ["check"]
-
-_LOOK_BACK = timedelta(hours=6)
 
 
 @command(needs="app")
@@ -75,14 +69,14 @@ def check(to: Terminal, *, skip: tuple[str, ...], timeout: float, fail_on: str) 
         _give(to, None, [wrong])
         return Exit.PROBLEM
     to.app.finalize()
-    tasks_error = _import_tasks(to.app)
+    tasks_error = import_tasks(to.app)
     steps = [step for name, step in _STEPS.items() if name not in skip]
-    seen = replace(_at_rest(to.app, config), tasks_error=tasks_error)
+    seen = Seen(settings=config, set_up=at_rest(to.app, config, tasks_error))
     with to.progress(len(steps), "check") as done:
         for step in steps:
             seen = step(to.app, seen, timeout)
             done(1)
-    found = examine(seen)
+    found = checks(seen)
     _give(to, _settings(to.app, config), found)
     if seen.redis_error:
         return Exit.AWAY
@@ -93,106 +87,11 @@ def check(to: Terminal, *, skip: tuple[str, ...], timeout: float, fail_on: str) 
 # To look
 
 
-def _import_tasks(app: Any) -> str:
-    """Know what a worker knows. Says what went wrong: that is the app's own code."""
-    try:
-        app.loader.import_default_modules()
-    except Exception as error:  # noqa: BLE001 likewise
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
-def _at_rest(app: Any, config: Settings) -> Seen:
-    """What can be seen without asking anybody."""
-    transport = app.connection_for_write().transport_cls
-    return Seen(
-        settings=config,
-        conf=app.conf,
-        schedule=app.conf.beat_schedule,
-        results=_results(app),
-        broker=transport,
-        batched=tuple(_own(app, task) for _, task in sorted(app.tasks.items()) if is_batched(task)),
-        not_asked=_not_asked(app, transport),
-        key_error=_key_error(config),
-    )
-
-
-def _own(app: Any, task: Any) -> OwnTask:
-    conf = app.conf
-    said_by = dict.fromkeys(annotated(task), "task_annotations")
-    for option, setting in _OF_ALL_TASKS.items():
-        own = getattr(task, option)
-        if own is None or (option not in said_by and own and own == conf[setting]):
-            said_by[option] = setting
-    return OwnTask(
-        name=task.name,
-        queue=queue_of_task(app, task),
-        soft_time_limit=_seconds(task.soft_time_limit or conf.task_soft_time_limit),
-        time_limit=_seconds(task.time_limit or conf.task_time_limit),
-        rate_limit=str(task.rate_limit or ""),
-        acks_late=bool(task.acks_late),
-        reject_on_worker_lost=bool(task.reject_on_worker_lost),
-        ignore_result=bool(task.ignore_result),
-        said_by=said_by,
-    )
-
-
-_OF_ALL_TASKS = {
-    "soft_time_limit": "task_soft_time_limit",
-    "time_limit": "task_time_limit",
-    "rate_limit": "task_default_rate_limit",
-    "ignore_result": "task_ignore_result",
-}
-"""Options of a task, and the settings that hold where it has none."""
-
-
-def _seconds(limit: Any) -> float:
-    return float(limit.total_seconds() if isinstance(limit, timedelta) else limit or 0)
-
-
-def _not_asked(app: Any, transport: str) -> str:
-    if not app.conf.worker_enable_remote_control:
-        return "worker_enable_remote_control is off"
-    if not takes_remote_control(app):
-        return f"the broker ({transport}) has no remote control"
-    return ""
-
-
-def _results(app: Any) -> Results | None:
-    keys = result_keys(app)
-    if keys is None:
-        return None
-    kept = keys.lasting[0] if keys.in_redis else int(app.backend.expires or 0)
-    asks_every = float(app.conf.result_chord_retry_interval)
-    return Results(
-        in_redis=keys.in_redis, expire=kept, chords_expire=keys.lasting[1], asks_every=asks_every
-    )
-
-
-def _key_error(config: Settings) -> str:
-    try:
-        codec_of(config)
-    except ConfigurationError as error:
-        return str(error)
-    return ""
-
-
 def _at_journal(app: Any, seen: Seen, _timeout: float) -> Seen:
-    journal = journal_of(app)
     try:
         ping(app)
-        samples = tuple(journal.tallies.samples(_LOOK_BACK))
-        found = status(app)
-        return replace(
-            seen,
-            status=found,
-            facts=journal.store.facts(),
-            storage_error=_storage_error(journal),
-            samples=samples,
-            stuck=_stuck(journal, found, seen.settings),
-            spent=journal.tallies.day().cost
-            + cost_under_way(found.batches, journal.tallies.lanes()),
-        )
+        found = look(app, read(app))
+        return replace(found, set_up=seen.set_up, storage_error=_storage_error(journal_of(app)))
     except redis.RedisError as error:
         return replace(seen, redis_error=str(error) or type(error).__name__)
 
@@ -207,16 +106,8 @@ def _storage_error(journal: Journal) -> str:
     return ""
 
 
-def _stuck(journal: Journal, found: Status, config: Settings) -> tuple[str, ...]:
-    return tuple(
-        one.lane.name
-        for one in found.lanes
-        if ought_to_go(one, config) and is_stuck(journal.lanes.at_head(one.lane), config)
-    )
-
-
 def _at_workers(app: Any, seen: Seen, timeout: float) -> Seen:
-    if seen.not_asked:
+    if seen.set_up is None or seen.set_up.not_asked:
         return seen
     try:
         told = app.control.inspect(timeout=timeout).active_queues()
@@ -267,11 +158,11 @@ def _give(to: Terminal, known: list[tuple[str, Any, str]] | None, found: list[Ch
             {"setting": name, "value": value, "source": source}
             for name, value, source in known or []
         ]
-        checks = [asdict(one) | {"do": one.do or None} for one in found]
+        shown = [shapes.finding(one) for one in found]
         to.give(
             {
                 "settings": shape,
-                "checks": checks,
+                "checks": shown,
                 "problems": counts["problem"],
                 "warnings": counts["warning"],
             }
@@ -283,7 +174,8 @@ def _give(to: Terminal, known: list[tuple[str, Any, str]] | None, found: list[Ch
     width = max(len(one.about) for one in found)
     for one in found:
         level = click.style(f"{one.level:8}", fg=_COLORS[one.level])
-        to.say(f"{level} {one.about:{width}}  {cell(one.what)}")
+        since = f" (since {iso(one.since)})" if one.since else ""
+        to.say(f"{level} {one.about:{width}}  {cell(one.what)}{since}")
         if one.do:
             to.say(f"{'':8} {'':{width}}    {cell(one.do)}")
     to.say()

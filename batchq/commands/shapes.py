@@ -12,6 +12,7 @@ from batchq.commands.cells import iso
 from batchq.money.cost import Cost
 
 if TYPE_CHECKING:
+    from batchq.commands.checks import Check
     from batchq.decide.flush import NextFlush
     from batchq.journal import (
         AccountPause,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
         Sums,
         TaskRecord,
     )
-    from batchq.observe.health import Finding
+    from batchq.observe.diagnosis import Finding
     from batchq.prompt import Lane
 
 __all__ = ["batch", "bill", "call", "finding", "lane", "pause", "sums", "task", "usd"]
@@ -168,5 +169,11 @@ def sums(of: Sums) -> Shape:
     }
 
 
-def finding(found: Finding) -> Shape:
-    return {"level": found.level, "what": found.what, "do": found.do}
+def finding(found: Finding | Check) -> Shape:
+    return {
+        "about": found.about,
+        "level": found.level,
+        "what": found.what,
+        "do": found.do or None,
+        "since": iso(found.since),
+    }

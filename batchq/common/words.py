@@ -42,5 +42,6 @@ def in_units(seconds: int, units: Sequence[tuple[str, int]] = UNITS) -> str:
 
 
 def many(count: int, what: str) -> str:
-    """``1 prompt``, ``2 prompts``."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+    """``1 prompt``, ``2 prompts``, ``2 batches``."""
+    ending = "" if count == 1 else "es" if what.endswith("ch") else "s"
+    return f"{count:,} {what}{ending}"

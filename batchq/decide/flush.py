@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from batchq.common.troubles import account_is_paused
 from batchq.decide.room import tokens_allowed
 
 if TYPE_CHECKING:
-    from batchq.events import StuckReason
+    from batchq.common.troubles import StuckReason
     from batchq.journal import AccountPause, LaneRecord
     from batchq.settings.record import Settings
 
@@ -68,7 +69,7 @@ def next_flush(lane: LaneRecord, settings: Settings) -> NextFlush:
 
 
 def _after_its_pause(pause: AccountPause) -> NextFlush:
-    why = f"account {pause.account!r} is paused, because {pause.because}"
+    why = account_is_paused(pause.account, pause.reason, pause.code)
     if pause.probe:
         return NextFlush(due_in=None, why=f"{why}; a small batch tries whether it still is")
     # Its account alone makes nothing due.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from batchq.common.troubles import BECAUSE, TroubleReason
+from batchq.common.troubles import TroubleReason, account_is_paused, budget_is_reached
 from batchq.common.words import dollars, span
 from batchq.events.record import Event
 
@@ -56,10 +56,8 @@ class AccountPaused(Event):
     batch: str
 
     def __str__(self) -> str:
-        return (
-            f"account {self.account} is paused, because {BECAUSE[self.reason]} ({self.code}); "
-            "its prompts wait, and go on by themselves once it is over"
-        )
+        paused = account_is_paused(self.account, self.reason, self.code)
+        return f"{paused}; its prompts wait, and go on by themselves once it is over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +76,8 @@ class BudgetNear(Event):
 
     def __str__(self) -> str:
         guess = f" and ~{dollars(self.under_way)} under way" if self.under_way else ""
-        return (
-            f"{self.percent} % of the budget of {dollars(self.budget)} for {self.day} is reached: "
-            f"{dollars(self.spent)} spent{guess}"
-        )
+        reached = budget_is_reached(self.percent, self.budget, self.day)
+        return f"{reached}: {dollars(self.spent)} spent{guess}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

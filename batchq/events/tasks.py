@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
 
+from batchq.common.troubles import StuckReason, lane_is_stuck
 from batchq.common.words import many, span
 from batchq.events.record import Event
 
 __all__ = ["LaneStuck", "StuckReason", "TaskDead", "TasksRescued"]
-
-StuckReason = Literal["no_room", "no_account", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +45,8 @@ class LaneStuck(Event):
     why: StuckReason
 
     def __str__(self) -> str:
-        return (
-            f"lane {self.lane} is stuck, {_WHY_STUCK[self.why]}: "
-            f"{many(self.prompts, 'prompt')}, the oldest for {span(self.oldest)}"
-        )
-
-
-_WHY_STUCK: Mapping[StuckReason, str] = {
-    "no_room": "the provider has no room",
-    "no_account": "its account is not in the settings",
-    "unknown": "nothing flushes it",
-}
+        stuck = lane_is_stuck(self.lane, self.why, self.prompts)
+        return f"{stuck}, the oldest for {span(self.oldest)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

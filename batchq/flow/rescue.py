@@ -18,6 +18,7 @@ from batchq.common.seams.results import UNREADABLE
 from batchq.flow import lookout
 from batchq.flow.adopt import look_for_lost
 from batchq.flow.bill import bill_of_refusal
+from batchq.flow.glance import Glance
 from batchq.flow.mishaps import apart
 from batchq.flow.resume import answer
 from batchq.flow.runner import Next, wake
@@ -49,11 +50,12 @@ _LOOKED_AT = 100
 def rescue(app: Celery[Any]) -> None:
     """Wake every step that is late, and send every task on that has its answers and no run."""
     journal = journal_of(app)
+    glance = Glance(journal)
     report(app)
     with apart(app, "the batches at the providers"):
         look_for_lost(app)
     with apart(app, "the list of open batches"):
-        for record in journal.batches.open(overdue=settings(app).tick / 2):
+        for record in glance.overdue(settings(app).tick / 2):
             with apart(app, f"batch {record.id}", batch=record.id, lane=record.lane.name):
                 _wake(app, journal, record)
     with apart(app, "the list of waiting tasks"):
@@ -68,8 +70,8 @@ def rescue(app: Celery[Any]) -> None:
     with apart(app, "the results of waiting tasks"):
         keep_alive(app)
     with apart(app, "the sample of this minute"):
-        batched = sum(record.lines for record in journal.batches.open())
-        waiting = sum(lane.prompts for lane in journal.lanes.all())
+        batched = sum(record.lines for record in glance.batches)
+        waiting = sum(lane.prompts for lane in glance.lanes)
         journal.tallies.take_sample(waiting=waiting, batched=batched)
     with apart(app, "the list of resuming tasks"):
         stuck = journal.resuming.stuck(unclaimed_for=_UNCLAIMED, overtaken_for=_LOST)
@@ -85,7 +87,7 @@ def rescue(app: Celery[Any]) -> None:
                 extra={"action": "rescue"},
             )
             emit.tell_rescued(app, len(task_ids))
-    lookout.look(app)
+    lookout.look(app, glance)
 
 
 def _tell_long_runs(app: Celery[Any], journal: Journal) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from batchq.common.own_errors import is_ours
 from batchq.common.points import point
 from batchq.common.seams.queues import delays_whole_seconds
+from batchq.decide.countdown import LONGEST_COUNTDOWN
 from batchq.flow.mishaps import StepFailed, is_passing, reason_of
 from batchq.journal import KILLS, BatchRecord, Journal, journal_of
 from batchq.observe.emit import tell_set_aside
@@ -31,13 +32,9 @@ if TYPE_CHECKING:
 
     from batchq.journal.lease import Lease
 
-__all__ = ["LONGEST_COUNTDOWN", "Next", "Work", "batch_lease", "take", "wake"]
+__all__ = ["Next", "Work", "batch_lease", "take", "wake"]
 
 logger = logging.getLogger("batchq.steps")
-
-LONGEST_COUNTDOWN = timedelta(seconds=30)
-"""A Redis broker delivers a message twice that is held longer than its visibility timeout, so a
-step that is due later than this is woken early, and only re-arms itself."""
 
 
 @dataclass(frozen=True, slots=True)

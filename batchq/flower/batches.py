@@ -6,7 +6,6 @@ import hashlib
 from typing import Any
 
 from batchq.flower import words
-from batchq.flower.alerts import alerts
 from batchq.flower.base import Page
 from batchq.flower.overview import Choice, Chosen, Snapshot, choose
 from batchq.flower.watch import watch_of
@@ -33,13 +32,26 @@ class _Overview(Page):
             f"batchq/parts/{name}.html",
             snapshot=snapshot,
             status=snapshot.status,
-            alerts=alerts(snapshot, tick=self.settings_of_app.tick),
             chosen=chosen,
             choice=choice,
             choose=other,
             words=words,
+            shown_at=self.shown_at,
         )
         return html.decode()
+
+    def shown_at(self, path: str) -> str:
+        """The address of what a finding is of; empty where no page of ours has more of it."""
+        kind, _, name = path.partition("/")
+        match kind:
+            case "dead":
+                return "#batchq-dead"
+            case "batch" | "task":
+                return self.link(kind, name)
+            case "lane" | "account":
+                return self.link(**{kind: name})
+            case _:
+                return ""
 
     def digest(self, html: str) -> str:
         """Tells a part from what it was; the token in its forms is another each time."""

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from html import escape
 from urllib.parse import urlencode
 
 from batchq.common.words import UNITS, dollars, in_units
 from batchq.money.cost import Cost
 
-__all__ = ["clock", "cost", "count", "dollars", "duration", "since", "until", "with_query"]
+__all__ = [
+    "clock",
+    "cost",
+    "count",
+    "dollars",
+    "duration",
+    "marked",
+    "since",
+    "until",
+    "with_query",
+]
 
 
 def count(number: int) -> str:
@@ -44,6 +56,11 @@ def since(milliseconds: int) -> str:
 def until(milliseconds: int) -> str:
     """HTML: in how long a moment will be."""
     return _time("until", milliseconds)
+
+
+def marked(text: str) -> str:
+    """HTML: a sentence, in which what stands in backticks is code."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
 def _time(kind: str, milliseconds: int) -> str:

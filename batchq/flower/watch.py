@@ -11,8 +11,9 @@ from weakref import WeakKeyDictionary
 from batchq.flower.desk import PATIENCE, Away, begin
 from batchq.flower.overview import BatchRow, Snapshot, lane_rows, turnarounds_of
 from batchq.journal import Journal, journal_of
-from batchq.overview import dead, status
-from batchq.settings.config import settings
+from batchq.observe.diagnosis import look
+from batchq.observe.reading import read as read_journal
+from batchq.overview import dead_in, status_of
 
 __all__ = ["INTERVAL", "MOST", "Watch", "watch_of"]
 
@@ -99,30 +100,29 @@ class Shelf:
 
 def read(app: Any, shelf: Shelf) -> Snapshot:
     """Read all that the page shows. Blocks."""
-    journal, found = journal_of(app), status(app)
+    journal, reading = journal_of(app), read_journal(app)
     closed = shelf.closed(journal)
     turnarounds = turnarounds_of(closed)
     # What closes between the two readings is in both.
     seen = {row.record.id for row in closed}
-    opened = [BatchRow.of(one) for one in found.batches if one.id not in seen]
-    now = journal.clock.now()
+    opened = [BatchRow.of(one) for one in reading.batches if one.id not in seen]
     lanes = lane_rows(
-        waiting=found.lanes,
-        held=journal.lanes.held(),
-        sums=journal.tallies.lanes(),
+        waiting=reading.lanes,
+        held=reading.held,
+        sums=reading.sums,
         batches=[row.record for row in opened],
         turnarounds=turnarounds,
-        settings=settings(app),
-        now=now,
+        settings=reading.config,
+        now=reading.at,
     )
     return Snapshot(
-        now=now,
-        status=found,
-        today=journal.tallies.day(),
+        now=reading.at,
+        status=status_of(reading, look(app, reading)),
+        today=reading.today,
         lanes=tuple(lanes),
         batches=tuple(_newest_first(opened, closed)),
         turnarounds=turnarounds,
-        dead=tuple(dead(app)) if found.dead else (),
+        dead=tuple(dead_in(journal, reading.dead_tasks, reading.dead_batches)),
         unread=shelf.unread,
     )
 

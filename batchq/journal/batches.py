@@ -64,10 +64,9 @@ class Batches:
         except (ValueError, TypeError, AttributeError):
             return JournalUnreadable(f"the record {self._store.batch_keys(batch_id)[0]}")
 
-    def open(self, *, overdue: timedelta | None = None) -> list[BatchRecord]:
-        """The batches that are not over; with ``overdue``, those whose next step is that late."""
-        until: Any = "+inf" if overdue is None else self._store.now() - milliseconds(overdue)
-        ids: list[bytes] = self._redis.zrangebyscore(self._key("batches"), "-inf", until)
+    def open(self) -> list[BatchRecord]:
+        """The batches that are not over, from the one whose next step is due first."""
+        ids = self._store.members(self._key("batches"), 0, -1)
         records: list[BatchRecord] = []
         found = self._records([batch_id.decode(errors="replace") for batch_id in ids])
         for batch_id, record in zip(ids, found, strict=True):

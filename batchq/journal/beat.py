@@ -26,8 +26,12 @@ class Beat:
 
     def since(self) -> timedelta | None:
         """How long ago beat sent its last tick, if ever."""
-        seen = self._store.number(self._key("beat"))
-        return None if seen is None else timedelta(milliseconds=max(0, self._store.now() - seen))
+        seen = self.seen_at()
+        return timedelta(milliseconds=max(0, self._store.now() - seen)) if seen else None
+
+    def seen_at(self) -> int:
+        """When beat sent its last tick; 0 where it never did."""
+        return self._store.number(self._key("beat")) or 0
 
     def stand_in(self, name: str, duration: timedelta) -> bool:
         """True where ``name`` stands in for beat from now on, or goes on doing so."""

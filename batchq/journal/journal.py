@@ -9,6 +9,7 @@ from batchq.journal.beat import Beat
 from batchq.journal.bodies import Bodies
 from batchq.journal.chords import Chords
 from batchq.journal.events import EventLog
+from batchq.journal.heads import Heads
 from batchq.journal.lanes import Lanes
 from batchq.journal.lines import Lines
 from batchq.journal.own_errors import OwnErrors
@@ -44,6 +45,7 @@ class Journal:
         self.batches = Batches(store, self.tallies)
         self.lines = Lines(store, self.bodies, self.answers)
         self.lanes = Lanes(store, self.batches, self.answers, self.adoption, self.pauses)
+        self.heads = Heads(store)
         self.chords = Chords(store, self.runs)
         self.revocations = Revocations(store, self.bodies, self.waiting)
         self.events = EventLog(store)

@@ -57,19 +57,19 @@ class Lanes:
     def all(self) -> list[LaneRecord]:
         names: list[bytes] = sorted(self._redis.smembers(self._key("lanes")))
         lanes = [lane for name in names if (lane := self._lane_named(name)) is not None]
-        pipe = self._redis.pipeline(transaction=False)
+        pipe, everything = self._redis.pipeline(transaction=False), self._key("everything")
         for lane in lanes:
             waiting, totals = self._store.lane_keys(lane)
             pipe.zcard(waiting)
             pipe.zrange(waiting, 0, 0, withscores=True)
             pipe.hmget(totals, "bytes", "tokens")
             pipe.pttl(self._key("paused", lane.name))
-            pipe.mget(self._key("everything"), self._key("everything", lane.name))
-        now, replies, held = self._store.now(), replies_of(pipe), self.held()
-        pauses = self._pauses.among(lane.account for lane in lanes)
+        pipe.mget([everything, *(self._key("everything", lane.name) for lane in lanes)])
+        now, (*replies, (call_for_all, *called)) = self._store.now(), replies_of(pipe)
+        held, pauses = self.held(), self._pauses.among(lane.account for lane in lanes)
         records: list[LaneRecord] = []
-        for lane, count, first, sums, pause, called in zip(
-            lanes, *(replies[at::5] for at in range(5)), strict=True
+        for lane, count, first, sums, pause, call in zip(
+            lanes, *(replies[at::4] for at in range(4)), called, strict=True
         ):
             if isinstance(count, Exception):
                 say_skipped(self._store.lane_keys(lane)[0], count, lane=lane.name)
@@ -84,7 +84,7 @@ class Lanes:
                 oldest=timedelta(milliseconds=oldest),
                 held=lane in held,
                 paused=timedelta(milliseconds=pause) if pause > 0 else None,
-                called=_latest(called, now),
+                called=_latest([call_for_all, call], now),
                 account_pause=pauses.get(lane.account),
             )
             records.append(record)
@@ -215,24 +215,6 @@ class Lanes:
     def pause(self, lane: Lane, duration: timedelta) -> None:
         """Let a lane wait: the provider has no room for it now."""
         self._redis.set(self._key("paused", lane.name), 1, px=max(1, milliseconds(duration)))
-
-    def at_head(self, lane: Lane) -> timedelta:
-        """How long the first prompt of a lane has been seen there by those who look now and then.
-
-        It counts anew after a time without a look.
-        """
-        first = self._store.members(self._store.lane_keys(lane)[0], 0, 0)
-        if not first:
-            return timedelta(0)
-        key, now = self._key("head", lane.name), self._store.now()
-        seen, since = self._redis.hmget(key, "first", "since")
-        if seen != first[0] or not count_of(since):
-            since = now
-            self._redis.hset(key, mapping={"first": first[0], "since": now})
-        self._redis.pexpire(
-            key, milliseconds(2 * self._store.config.poll_longest + 20 * self._store.config.tick)
-        )
-        return timedelta(milliseconds=max(0, now - count_of(since)))
 
 
 def _latest(times: list[bytes | None], now: int) -> timedelta | None:

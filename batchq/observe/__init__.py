@@ -1,1 +1,1 @@
-"""Who looks: events and signals, traces, readings, the health of a Redis."""
+"""Who looks: events and signals, traces, readings, and what is wrong by them."""

@@ -1,149 +1,32 @@
-"""Whether a Redis is fit to keep what has been paid for: what the server says of itself, judged.
-
-The judgement is pure: facts go in, findings come out.
-"""
+"""Whether a worker or beat may start on the Redis of its journal, and what its log says of it."""
 
 from __future__ import annotations
 
 import logging
-import re
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import redis
 
 from batchq.journal import journal_of
-from batchq.journal.facts import Facts
+from batchq.observe.diagnosis.finding import Finding, Level
+from batchq.observe.diagnosis.server import findings, unfit
 from batchq.settings.config import settings
 
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["Finding", "examine", "findings", "refusal", "remember", "report"]
+    from batchq.journal.facts import Facts
+
+__all__ = ["refusal", "remember", "report"]
 
 logger = logging.getLogger("batchq.health")
 
-Level = Literal["unsafe", "warning", "info"]
-
-OLDEST = (6, 2)
-"""Redis before it does not know what the scripts use."""
-
-_CLOCKS = timedelta(seconds=5)
-_NEARLY_FULL = 0.9
 _EVERY = timedelta(minutes=1)
 _AGAIN = timedelta(minutes=10)
 """How often a finding that stays is logged, by each process."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing about the Redis of the journal. With an ``unsafe`` one no worker or beat starts.
-
-    ``what`` was found, and what to ``do`` about it.
-    """
-
-    level: Level
-    what: str
-    do: str
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.do}"
-
-
-def findings(facts: Facts) -> list[Finding]:
-    """What is wrong with a Redis of which this is known, the worst first."""
-    rules = (_eviction, _role, _version, _file, _disk, _memory, _clock, _synced, _unknown)
-    found = [finding for rule in rules for finding in rule(facts)]
-    return sorted(found, key=lambda finding: ("unsafe", "warning", "info").index(finding.level))
-
-
-def _eviction(facts: Facts) -> Iterator[Finding]:
-    policy = facts.info.get("maxmemory_policy") or facts.config.get("maxmemory-policy")
-    if policy is not None and policy != "noeviction":
-        # volatile-* as well: keys of ours that matter have a time to live.
-        what = f"maxmemory-policy is {policy}, which throws away answers when memory is short"
-        yield Finding(level="unsafe", what=what, do="set maxmemory-policy to noeviction")
-
-
-def _role(facts: Facts) -> Iterator[Finding]:
-    if facts.info.get("role", "master") != "master":
-        what = "it is a replica, which takes no writes"
-        yield Finding(level="unsafe", what=what, do="use the URL of its primary")
-
-
-def _version(facts: Facts) -> Iterator[Finding]:
-    told = str(facts.info.get("redis_version", ""))
-    parts = re.match(r"(\d+)\.(\d+)", told)
-    if parts is not None and (int(parts[1]), int(parts[2])) < OLDEST:
-        oldest = ".".join(map(str, OLDEST))
-        what = f"it is Redis {told}, which is too old"
-        yield Finding(level="unsafe", what=what, do=f"use {oldest} or newer, or Valkey")
-
-
-def _file(facts: Facts) -> Iterator[Finding]:
-    if facts.info.get("aof_enabled") == 0:
-        what = "it keeps no append-only file, so a restart forgets what was paid for"
-        yield Finding(level="warning", what=what, do="set appendonly to yes")
-
-
-def _disk(facts: Facts) -> Iterator[Finding]:
-    for name in ("aof_last_write_status", "rdb_last_bgsave_status"):
-        if facts.info.get(name, "ok") != "ok":
-            what = f"its last write to disk failed ({name})"
-            yield Finding(level="warning", what=what, do="look for a full disk, and at its log")
-
-
-def _memory(facts: Facts) -> Iterator[Finding]:
-    most, used = (_number(facts.info.get(name)) for name in ("maxmemory", "used_memory"))
-    if most and used >= most:
-        what = f"its memory is full ({used:,} of {most:,} bytes): it takes nothing new"
-        yield Finding(level="warning", what=what, do="raise maxmemory")
-    elif most and used >= _NEARLY_FULL * most:
-        what = f"its memory is nearly full ({used:,} of {most:,} bytes)"
-        yield Finding(level="warning", what=what, do="raise maxmemory")
-
-
-def _clock(facts: Facts) -> Iterator[Finding]:
-    if abs(facts.ahead) > _CLOCKS:
-        seconds = abs(facts.ahead).total_seconds()
-        which = "ahead of" if facts.ahead > timedelta(0) else "behind"
-        # We ask Redis for the time; Celery's ETAs and redeliveries go by the worker's clock.
-        what = f"the clock of this machine is {seconds:,.0f} s {which} that of Redis"
-        do = "set the clocks right; Celery delivers tasks with an ETA too early, late or twice"
-        yield Finding(level="warning", what=what, do=do)
-
-
-def _synced(facts: Facts) -> Iterator[Finding]:
-    how = facts.config.get("appendfsync", "always")
-    if facts.info.get("aof_enabled") and how != "always":
-        what = f"appendfsync is {how}, so a crash of its machine may lose the last writes"
-        yield Finding(level="info", what=what, do="set it to always to lose nothing")
-
-
-def _unknown(facts: Facts) -> Iterator[Finding]:
-    unsaid = {
-        "INFO": "maxmemory-policy, role, version, append-only file",
-        "CONFIG GET": "appendfsync",
-        "TIME": "clock",
-    }
-    for command in facts.unasked:
-        what = f"it does not let us ask with {command}, so unchecked is: {unsaid[command]}"
-        yield Finding(level="info", what=what, do="see to it by hand")
-
-
-def _number(value: Any) -> int:
-    return value if isinstance(value, int) else 0
-
-
-# Of an app
-
-
-def examine(app: Celery[Any]) -> list[Finding]:
-    """What is wrong with the Redis that keeps this app's journal."""
-    return findings(journal_of(app).store.facts())
 
 
 def refusal(app: Celery[Any]) -> str | None:
@@ -154,7 +37,7 @@ def refusal(app: Celery[Any]) -> str | None:
     """
     config = settings(app)
     try:
-        found = examine(app)
+        facts = journal_of(app).store.facts()
     except redis.RedisError as error:
         kind = type(error).__name__
         logger.warning(
@@ -164,14 +47,14 @@ def refusal(app: Celery[Any]) -> str | None:
             extra={"action": "check"},
         )
         return None
-    unsafe = [finding for finding in found if finding.level == "unsafe"]
+    unsafe = list(unfit(facts))
     if unsafe and not config.allow_unsafe_redis:
         reasons = "\n".join(f"  - {finding}" for finding in unsafe)
         return (
             f"the Redis {config.shown_redis_url} is not safe to keep a journal in.\n{reasons}\n"
             "  Set batchq_allow_unsafe_redis = True to go on all the same."
         )
-    report(app, found)
+    _log(app, facts)
     return None
 
 
@@ -183,31 +66,36 @@ def remember(app: Celery[Any]) -> None:
         return  # It is learned at the first tick.
 
 
-def report(app: Celery[Any], found: Iterable[Finding] | None = None) -> None:
-    """Log what is wrong with the Redis of the journal; without ``found``, once a minute.
+def report(app: Celery[Any]) -> None:
+    """Log what is wrong with the Redis of the journal, once a minute.
 
     While it runs a process goes on whatever it finds: what is under way is safest finished.
     """
-    now = time.monotonic()
-    config = settings(app)
-    if found is None:
-        if now < _next_look.get(config.redis_url, 0.0):
-            return
-        found = examine(app)
-        _next_look[config.redis_url] = now + _EVERY.total_seconds()
-    for finding in found:
+    now, url = time.monotonic(), settings(app).redis_url
+    if now >= _next_look.get(url, 0.0):
+        _log(app, journal_of(app).store.facts())
+        _next_look[url] = now + _EVERY.total_seconds()
+
+
+def _log(app: Celery[Any], facts: Facts) -> None:
+    now, config = time.monotonic(), settings(app)
+    for finding in findings(facts):
         # Not by its words: sizes in them change each time.
         key = (config.redis_url, finding.do)
         if now >= _next_log.get(key, 0.0):
             _next_log[key] = now + _AGAIN.total_seconds()
-            logger.log(
-                _LEVELS[finding.level],
-                "Redis %s: %s",
-                *(config.shown_redis_url, finding),
-                extra={"action": "check"},
-            )
+            _say(finding, config.shown_redis_url)
 
 
-_LEVELS = {"unsafe": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
+def _say(finding: Finding, url: str) -> None:
+    words, level = "%s (the journal is in %s)", _LEVELS[finding.level]
+    logger.log(level, words, finding, url, extra={"action": "check"})
+
+
+_LEVELS: Mapping[Level, int] = {
+    "problem": logging.ERROR,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+}
 _next_look: dict[str, float] = {}
 _next_log: dict[tuple[str, str], float] = {}

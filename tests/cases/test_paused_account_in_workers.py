@@ -34,7 +34,7 @@ def test_tasks_wait_for_credit_and_have_their_results(stack: Stack) -> None:
     (problem,) = [one for one in told["checks"] if one["level"] == "problem"]
     assert because in problem["what"]
     assert "`release --account default`" in problem["do"]
-    assert f"account 'default' is paused, because {because}" in batchq("lanes").stdout
+    assert f"account default is paused, because {because}" in batchq("lanes").stdout
     assert json.loads(batchq("status", "--json").stdout)["paused"][0]["because"] == because
     assert batchq("release", "--account", "default").stdout == "account default goes on\n"
     wait_until(paused, description="there is no credit still")

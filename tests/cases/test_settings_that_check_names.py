@@ -6,16 +6,15 @@ which Celery takes them, were met by tasks that are none of their kind.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from celery.app.task import Task
 
 from batchq import batched_llm_task
-from batchq.commands.check import _at_rest
-from batchq.commands.checkup import examine
-from batchq.commands.seen import Check
+from batchq.commands.checks import Check, checks
+from batchq.commands.set_up import at_rest
+from batchq.observe.diagnosis import Seen
 from batchq.settings.config import settings
 from tests.apps.base import alone, make_app
 
@@ -46,8 +45,10 @@ def told(conf: dict[str, Any], /, **options: Any) -> list[Check]:
     app.task(name="ask", shared=False, **options)(batched_llm_task(body))
     app.task(name="not_ours", shared=False, soft_time_limit=1, rate_limit="1/h")(body)
     consumers = {"one": frozenset({"celery", "batchq"})}
-    seen = replace(_at_rest(alone(app, "ask", "not_ours"), settings(app)), consumers=consumers)
-    return [one for one in examine(seen) if one.about in {"celery", "workers"}]
+    config = settings(app)
+    set_up = at_rest(alone(app, "ask", "not_ours"), config)
+    seen = Seen(settings=config, set_up=set_up, consumers=consumers)
+    return [one for one in checks(seen) if one.about in {"celery", "workers"}]
 
 
 def wrong(checks: list[Check]) -> list[tuple[str, str]]:
@@ -123,7 +124,8 @@ def test_what_does_no_harm_is_not_named(conf: dict[str, Any]) -> None:
 def test_results_that_are_not_kept_are_named() -> None:
     app: Any = make_app("named", task_ignore_result=True)
     app.task(name="ask", shared=False)(batched_llm_task(body))
-    seen = _at_rest(alone(app, "ask"), settings(app))
-    (one,) = [one for one in examine(seen) if "BATCHED" in one.what]
+    set_up = at_rest(alone(app, "ask"), settings(app))
+    seen = Seen(settings=settings(app), set_up=set_up)
+    (one,) = [one for one in checks(seen) if "BATCHED" in one.what]
     assert one.what.startswith("no result of ask")
     assert "(task_ignore_result)" in one.what

@@ -397,6 +397,6 @@ def test_check_says_what_mends_the_way(tls: str, user: str, certificates: Certif
 
 def test_check_names_what_works_and_is_not_safe(tls: str, server: Server) -> None:
     told = checked(code=1, batchq_redis_url=f"{tls}/0?ssl_cert_reqs=none")
-    assert "the certificate of its server is not looked at" in str(told)
+    assert "the certificate of Redis's server is not looked at" in str(told)
     told = checked(code=1, broker_url=f"{server.url};{server.url}", result_backend=None)
     assert "two journals" in str(told)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from batchq.journal import journal_of
-from batchq.observe.reading import METRICS
+from batchq.observe.catalogue import METRICS
 from tests.flower.site import Site
 from tests.harness import Stack, wait_until
 from tests.journals import LANE, capture

@@ -1,4 +1,4 @@
-"""What the Batches page decides by itself: states, expected ends, filters, orders, alerts."""
+"""What the Batches page decides by itself: states, expected ends, filters, orders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from batchq.flower import show
-from batchq.flower.alerts import alerts
 from batchq.flower.overview import (
     COLUMNS,
     BatchRow,
@@ -24,7 +23,6 @@ from batchq.flower.overview import (
     turnarounds_of,
 )
 from batchq.journal import BatchRecord, LaneRecord, Sums
-from batchq.observe.health import Finding
 from batchq.overview import Dead, Status
 from batchq.prompt import Lane
 from batchq.settings.record import Settings
@@ -290,44 +288,6 @@ def test_lanes_are_sorted() -> None:
         assert found.lane_rows[0].lane == first, sort
 
 
-# Alerts
-
-
-def told(**fields: Any) -> list[tuple[str, str]]:
-    found = alerts(snapshot(status=status(**fields)), tick=timedelta(seconds=5))
-    return [(alert.level, alert.words) for alert in found]
-
-
-def test_where_all_is_well_nothing_is_said() -> None:
-    assert told(beat_seen=timedelta(seconds=14)) == []
-
-
-@pytest.mark.parametrize(
-    ("fields", "level", "words"),
-    [
-        ({"beat_seen": None}, "danger", "never been seen, and no worker stands in"),
-        ({"beat_seen": timedelta(minutes=1)}, "danger", "away, and no worker"),
-        ({"beat_seen": None, "stands_in": "w1@here"}, "warning", "w1@here stands in"),
-        ({"overdue": 2}, "warning", "2 tasks have waited longer"),
-        ({"dead": 1}, "danger", "A task or batch is set aside"),
-        ({"dead": 1200}, "danger", "1,200 tasks or batches"),
-    ],
-)
-def test_what_is_wrong_is_said_first(fields: dict[str, Any], level: str, words: str) -> None:
-    ((found, said),) = told(**fields)
-    assert found == level
-    assert words in said
-
-
-def test_the_worst_is_said_first() -> None:
-    findings = (
-        Finding(level="info", what="a note", do="read it"),
-        Finding(level="unsafe", what="it evicts", do="set noeviction"),
-    )
-    levels = [level for level, _ in told(findings=findings, overdue=1)]
-    assert levels == ["danger", "warning", "info"]
-
-
 # Words
 
 
@@ -350,6 +310,10 @@ def test_the_worst_is_said_first() -> None:
 def test_a_length_of_time_has_two_units_at_most(milliseconds: int, text: str) -> None:
     assert show.duration(milliseconds) == text
     assert show.duration(timedelta(milliseconds=milliseconds)) == text
+
+
+def test_a_command_in_a_sentence_is_code() -> None:
+    assert show.marked("`dead` says <why>") == "<code>dead</code> says &lt;why&gt;"
 
 
 def test_a_moment_is_written_in_utc() -> None:

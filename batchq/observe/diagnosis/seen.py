@@ -1,24 +1,24 @@
-"""What was seen of a set-up, and what is said of it: the records of `check`."""
+"""What was seen of an installation: all that a rule may look at."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from batchq.journal import journal_of
+from batchq.settings.config import settings
 
 if TYPE_CHECKING:
     from batchq.journal import Sample
     from batchq.journal.facts import Facts
-    from batchq.overview import Status
+    from batchq.observe.reading import Reading
     from batchq.settings.record import Settings
 
-__all__ = ["Check", "Level", "Look", "OwnTask", "Results", "Seen", "Told"]
+__all__ = ["Look", "OwnTask", "Results", "Seen", "SetUp", "look"]
 
-Level = Literal["ok", "info", "warning", "problem"]
-
-Told = tuple[Level, str, str]
-"""How bad it is, what it is, what to do."""
+_LOOK_BACK = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +37,6 @@ class OwnTask:
     reject_on_worker_lost: bool = True
     ignore_result: bool = False
     said_by: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing that was looked at: ``about`` what, what was seen, and what to ``do`` about it."""
-
-    about: str
-    level: Level
-    what: str
-    do: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +59,15 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What was seen of a set-up. None where nobody has looked."""
+class SetUp:
+    """How an app is set up, as this process has it."""
 
-    settings: Settings
     conf: Mapping[str, Any]
     """Celery's own settings."""
     schedule: Mapping[str, Any]
     """Beat's entries."""
     results: Results | None
+    """None where there is no result backend."""
     broker: str
     """The kind of the broker: ``redis``, ``amqp`` and so on."""
     batched: tuple[OwnTask, ...] = ()
@@ -87,17 +77,35 @@ class Seen:
     """Why workers take no remote control."""
     key_error: str = ""
     """What is wrong with the keys of the encryption."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was seen. None, or empty, where nobody has looked: then nothing is found there."""
+
+    settings: Settings
+    reading: Reading | None = None
+    facts: Facts | None = None
+    samples: tuple[Sample, ...] = ()
+    lost_at: int = 0
+    """When it was noticed that the journal had been lost."""
     redis_error: str = ""
     storage_error: str = ""
     """What is wrong with the storage of large bodies, as this process has it."""
-    status: Status | None = None
-    facts: Facts | None = None
-    samples: tuple[Sample, ...] = ()
-    stuck: tuple[str, ...] = ()
-    """Lanes that ought to have gone."""
-    spent: int = 0
-    """Nano-dollars: what today cost so far, and may cost with what is under way."""
+    set_up: SetUp | None = None
     consumers: Mapping[str, frozenset[str]] | None = None
     """The Celery queues that each worker takes from."""
     workers_error: str = ""
     providers: Mapping[str, Look] | None = None
+
+
+def look(app: Any, reading: Reading) -> Seen:
+    """See what else Redis can tell, beside a reading. Raises whatever redis-py does."""
+    journal = journal_of(app)
+    return Seen(
+        settings=settings(app),
+        reading=reading,
+        facts=journal.store.facts(),
+        samples=tuple(journal.tallies.samples(_LOOK_BACK)),
+        lost_at=max(journal.adoption.epoch().former.values(), default=0),
+    )
