@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from importlib import resources
 from itertools import pairwise
 from typing import Any
 
@@ -799,23 +797,3 @@ def test_a_lane_pauses_for_a_while(journal: Journal) -> None:
     journal.lanes.pause(LANE, timedelta(milliseconds=200))
     assert journal.lanes.all()[0].paused
     wait_until(lambda: journal.lanes.all()[0].paused is None, description="the lane goes on")
-
-
-# The scripts themselves
-
-
-@pytest.mark.parametrize(
-    "name", sorted(file.name for file in resources.files("batchq.journal.lua").iterdir())
-)
-def test_a_script_makes_no_key_of_its_own(journal: Journal, name: str) -> None:
-    """A key that is not in KEYS lies in a slot of its own on a cluster."""
-    if not name.endswith(".lua"):
-        return
-    text = resources.files("batchq.journal.lua").joinpath(name).read_text()
-    keys = re.findall(r"redis\.call\(\"[A-Z]+\",?\s*([^,)]*)", text)
-    assert [key for key in keys if '"' in key or ".." in key] == []
-    for word in ("KEYS", "SCAN", "unpack(", "os.time"):
-        assert f'"{word}"' not in text
-    assert text.startswith("-- ")
-    assert "-- KEYS:" in text
-    assert "-- Returns:" in text

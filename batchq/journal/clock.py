@@ -71,15 +71,27 @@ def shift_key(prefix: str) -> str:
 
 
 def source_of(script: str, prefix: str) -> str:
-    """The text of a script, with what it includes in the place of ``-- @include "name"``."""
+    """The text of a script, with what it includes in the place of ``-- @include "name"``.
+
+    An include may have includes of its own; each is there once.
+    """
+    there: set[str] = set()
 
     def included(line: re.Match[str]) -> str:
-        text = _read(f"includes/{line[1]}")
-        if line[1] == "now" and _is_movable():
-            text += _read("testing/shifted").replace("SHIFT", f'"{shift_key(prefix)}"')
-        return text
+        name = line[1]
+        if name in there:
+            return ""
+        there.add(name)
+        return _INCLUDE.sub(included, _include(name, prefix))
 
     return _INCLUDE.sub(included, _read(script))
+
+
+def _include(name: str, prefix: str) -> str:
+    text = _read(f"includes/{name}")
+    if name == "now" and _is_movable():
+        text += _read("testing/shifted").replace("SHIFT", f'"{shift_key(prefix)}"')
+    return text
 
 
 @cache

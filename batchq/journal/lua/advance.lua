@@ -6,15 +6,16 @@
 --       field, value, ...
 -- Returns: ADVANCED, TOLD (likewise, but a webhook came meanwhile: the next step is due now) or
 --          LOST
+-- @include "leases"
 -- @include "now"
-if redis.call("GET", KEYS[2]) ~= ARGV[1] then
+-- @include "wakes"
+if not holds(KEYS[2], ARGV[1]) then
   return "LOST"
 end
 local now = now_ms()
 local known = redis.call("HMGET", KEYS[1], "state", "told_at")
 local told = ARGV[4] ~= "" and (known[2] or "0") ~= ARGV[4]
--- First a write that a full Redis takes: it then takes the others too, and what runs gets done.
-redis.call("HDEL", KEYS[1], "wakes", "woken_at")
+forget_wakes(KEYS[1])
 for at = 6, #ARGV, 2 do
   redis.call("HSET", KEYS[1], ARGV[at], ARGV[at + 1])
 end

@@ -5,7 +5,7 @@
 --       somebody, in ms, 5 why, in words, 6 the same as a code
 -- Returns: {FAILED (another step may try), how many in a row}, {DEAD (it is set aside), likewise}
 --          or {LOST, 0} (the lease is another's)
--- @include "now"
+-- @include "crashes"
 local batch = KEYS[2]
 if redis.call("HGET", batch, "step") ~= ARGV[1] then
   return { "LOST", 0 }
@@ -13,12 +13,11 @@ end
 -- First a write that a full Redis takes: it then takes the others too.
 redis.call("HDEL", batch, "step")
 redis.call("DEL", KEYS[1])
-local times = redis.call("HINCRBY", batch, "crashes", 1)
+local times = count_crash(batch)
 redis.call("HSET", batch, "note", ARGV[5])
 if times < tonumber(ARGV[3]) then
   return { "FAILED", times }
 end
-local now = now_ms()
-redis.call("HSET", batch, "dead_at", now, "note", "set aside: " .. ARGV[5], "aside", ARGV[6])
-redis.call("ZADD", KEYS[3], now + ARGV[4], ARGV[2])
+redis.call("HSET", batch, "aside", ARGV[6])
+set_aside(batch, KEYS[3], ARGV[2], ARGV[4], "set aside: " .. ARGV[5])
 return { "DEAD", times }

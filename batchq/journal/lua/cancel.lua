@@ -3,6 +3,7 @@
 -- ARGV: 1 batch id
 -- Returns: ASKED or OVER (it has ended, or was set aside, or nobody knows it)
 -- @include "now"
+-- @include "wakes"
 if not redis.call("ZSCORE", KEYS[2], ARGV[1]) then
   return "OVER"
 end
@@ -11,7 +12,7 @@ if not known[1] or known[1] == "finished" or known[2] then
   return "OVER"
 end
 local now = now_ms()
-redis.call("HDEL", KEYS[1], "wakes", "woken_at")
+forget_wakes(KEYS[1])
 redis.call("HSETNX", KEYS[1], "cancel_at", now)
 -- As a webhook does: a poll that is under way looks again at once.
 redis.call("HSET", KEYS[1], "told_at", now)

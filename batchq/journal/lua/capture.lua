@@ -9,13 +9,14 @@
 --       inputs
 -- Returns: CAPTURED, ALREADY (this run has written before), LOST (another run took over) or
 --          REVOKED (its task was revoked while it ran: nothing is written)
+-- @include "expiry"
+-- @include "lanes"
 -- @include "now"
+-- @include "runs"
 local task, bodies, lease = KEYS[1], KEYS[2], KEYS[3]
 local token, task_id = ARGV[1], ARGV[2]
 
--- The lease may have run out unnoticed; the run is still the task's own until another one claims
--- it.
-if redis.call("HGET", task, "run") ~= token then
+if not is_current_run(task, token) then
   if redis.call("HGET", task, "captured_by") == token then
     return "ALREADY"
   end
@@ -44,18 +45,14 @@ for at = 9, #ARGV, 8 do
     number .. ":bytes", ARGV[at + 5],
     number .. ":tokens", ARGV[at + 6], number .. ":inputs", ARGV[at + 7],
     number .. ":attempts", 0, number .. ":place", "lane")
-  redis.call("ZADD", lane, now, custom_id)
-  -- Sums that somebody has spoiled stop nobody: they are gone with the lane's last prompt.
-  redis.pcall("HINCRBY", totals, "bytes", ARGV[at + 5])
-  redis.pcall("HINCRBY", totals, "tokens", ARGV[at + 6])
+  enter_lane(lane, totals, custom_id, now, ARGV[at + 5], ARGV[at + 6])
   redis.call("SADD", KEYS[6], lane_name)
   asked = asked + 1
 end
 
 redis.call("HSET", task, "message", ARGV[3], "calls", ARGV[5], "name", ARGV[6], "waiting", asked,
   "captured_by", token, "read", ARGV[7])
-redis.call("PEXPIRE", task, ARGV[4])
-redis.call("PEXPIRE", bodies, ARGV[4])
+keep_for(ARGV[4], task, bodies)
 redis.call("ZADD", KEYS[4], now, task_id)
 redis.call("ZREM", KEYS[5], task_id)
 redis.pcall("HINCRBY", KEYS[7], "captured", asked)

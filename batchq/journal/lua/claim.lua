@@ -11,6 +11,7 @@
 --   DEAD     the run is claimed, and is to fail: those before it died, each with its worker
 --   CLAIMED  go on; the hash holds what was asked and answered so far
 -- A "run" is told apart by (nesting, retries): self.replace raises the first, a retry the second.
+-- @include "leases"
 local task, bodies, lease = KEYS[1], KEYS[2], KEYS[3]
 local nesting, retries = tonumber(ARGV[3]), tonumber(ARGV[4])
 
@@ -24,8 +25,7 @@ if known[1] then
     return { "DONE" }
   end
   local newer = nesting > nesting_before or retries > retries_before
-  local holder = redis.call("GET", lease)
-  if holder and holder ~= ARGV[1] then
+  if is_taken(lease, ARGV[1]) then
     return { newer and "ENDING" or "BUSY" }
   end
   if newer and tonumber(known[4] or 0) > 0 then

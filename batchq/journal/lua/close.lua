@@ -6,8 +6,10 @@
 --       5 lane name, 6 how many arguments its fields are, then field, value, ...,
 --       then what to add up: name, number, ...
 -- Returns: CLOSED or LOST
+-- @include "expiry"
+-- @include "leases"
 -- @include "now"
-if redis.call("GET", KEYS[3]) ~= ARGV[1] then
+if not holds(KEYS[3], ARGV[1]) then
   return "LOST"
 end
 local now = now_ms()
@@ -18,11 +20,9 @@ for at = 7, sums - 1, 2 do
   redis.call("HSET", KEYS[1], ARGV[at], ARGV[at + 1])
 end
 redis.call("HSET", KEYS[1], "state", "closed", "closed_at", now)
-redis.call("PEXPIRE", KEYS[1], ARGV[3])
-redis.call("PEXPIRE", KEYS[2], ARGV[3])
 redis.call("ZADD", KEYS[5], now, ARGV[2])
 redis.call("ZREMRANGEBYSCORE", KEYS[5], "-inf", now - ARGV[3])
-redis.call("PEXPIRE", KEYS[5], ARGV[3])
+keep_for(ARGV[3], KEYS[1], KEYS[2], KEYS[5])
 if #ARGV > sums then
   -- Sums that somebody has spoiled stop no batch.
   for at = sums, #ARGV, 2 do
@@ -31,9 +31,7 @@ if #ARGV > sums then
   end
   redis.pcall("ZADD", KEYS[8], now, ARGV[5])
   redis.pcall("ZREMRANGEBYSCORE", KEYS[8], "-inf", now - ARGV[4])
-  for at = 6, 8 do
-    redis.call("PEXPIRE", KEYS[at], ARGV[4])
-  end
+  keep_for(ARGV[4], KEYS[6], KEYS[7], KEYS[8])
 end
 redis.call("DEL", KEYS[3])
 return "CLOSED"

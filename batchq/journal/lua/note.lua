@@ -2,7 +2,8 @@
 -- KEYS: 1 task hash
 -- ARGV: 1 token, 2 time to live in ms, then field, value, ...
 -- Returns: NOTED or LOST (another run took over)
-if redis.call("HGET", KEYS[1], "run") ~= ARGV[1] then
+-- @include "runs"
+if not is_current_run(KEYS[1], ARGV[1]) then
   return "LOST"
 end
 for at = 3, #ARGV, 2 do

@@ -2,6 +2,7 @@
 -- KEYS: 1 lease, 2 batch hash, where it is the lease of a batch
 -- ARGV: 1 token
 -- Returns: RELEASED or LOST
+-- @include "leases"
 if KEYS[2] then
   local known = redis.call("HMGET", KEYS[2], "step", "state", "create_intent_at")
   if known[1] == ARGV[1] then
@@ -13,7 +14,7 @@ if KEYS[2] then
     end
   end
 end
-if redis.call("GET", KEYS[1]) ~= ARGV[1] then
+if not holds(KEYS[1], ARGV[1]) then
   return "LOST"
 end
 redis.call("DEL", KEYS[1])

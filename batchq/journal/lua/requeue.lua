@@ -7,6 +7,7 @@
 --       error),
 --          ELSEWHERE (it is answered, or not in this batch any more)
 --          or BROKEN (its task's key is none of ours)
+-- @include "lanes"
 local lane, totals = KEYS[1], KEYS[2]
 local place = "batch:" .. ARGV[1]
 local words = {}
@@ -27,9 +28,8 @@ for index = 4, #KEYS do
     redis.pcall("HINCRBY", task, number .. ":attempts", ARGV[3])
     redis.call("HSET", task, number .. ":place", "lane", number .. ":from",
       (prompt[6] and prompt[6] .. " " or "") .. ARGV[1])
-    redis.call("ZADD", lane, tonumber(prompt[3]) or 0, custom_id)
-    redis.pcall("HINCRBY", totals, "bytes", tonumber(prompt[4]) or 0)
-    redis.pcall("HINCRBY", totals, "tokens", tonumber(prompt[5]) or 0)
+    enter_lane(lane, totals, custom_id, tonumber(prompt[3]) or 0, tonumber(prompt[4]) or 0,
+      tonumber(prompt[5]) or 0)
     redis.call("SADD", KEYS[3], ARGV[2])
     words[#words + 1] = "REQUEUED"
   end

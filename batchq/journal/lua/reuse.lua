@@ -7,7 +7,10 @@
 --       ask this, 6 batch id, 7 custom id of the line, 8 time to live in ms
 -- Returns: READY or ANSWERED (see answer.lua), TAKEN (it waits with the batch), ELSEWHERE (it is
 --          not in its lane) or GONE (the line is another's, or will have no answer)
--- @include "now"
+-- @include "answers"
+-- @include "expiry"
+-- @include "filling"
+-- @include "lanes"
 local task, number = KEYS[1], ARGV[2]
 local prompt = redis.call("HMGET", task, number .. ":place", number .. ":bytes",
   number .. ":tokens")
@@ -25,31 +28,16 @@ if redis.call("SREM", KEYS[8], ARGV[5]) == 0 or (over and not outcome) then
   return "GONE"
 end
 
-if redis.call("ZREM", KEYS[5], ARGV[3]) == 1 then
-  redis.pcall("HINCRBY", KEYS[6], "bytes", -(tonumber(prompt[2]) or 0))
-  redis.pcall("HINCRBY", KEYS[6], "tokens", -(tonumber(prompt[3]) or 0))
-  if redis.call("ZCARD", KEYS[5]) == 0 then
-    redis.call("DEL", KEYS[6])
-    redis.call("SREM", KEYS[7], ARGV[4])
-  end
+if leave_lane(KEYS[5], KEYS[6], ARGV[3], prompt[2], prompt[3]) then
+  redis.call("SREM", KEYS[7], ARGV[4])
 end
-redis.call("PEXPIRE", task, ARGV[8])
+keep_for(ARGV[8], task)
 if not outcome then
-  redis.call("HSET", task, number .. ":place", "batch:" .. ARGV[6])
   redis.call("HSET", KEYS[11], ARGV[7], ARGV[3])
-  redis.call("PEXPIRE", KEYS[11], ARGV[8])
-  redis.call("ZADD", KEYS[12], redis.call("ZCARD", KEYS[12]) + 1, ARGV[3])
-  redis.call("PEXPIRE", KEYS[12], ARGV[8])
+  enter_batch(task, number, ARGV[3], ARGV[6], KEYS[12], redis.call("ZCARD", KEYS[12]) + 1)
+  keep_for(ARGV[8], KEYS[11], KEYS[12])
   return "TAKEN"
 end
 redis.call("HDEL", KEYS[10], ARGV[7])
 redis.call("HSET", task, number .. ":outcome", outcome, number .. ":place", "answered")
-redis.pcall("HINCRBY", KEYS[4], "answered", 1)
-if redis.call("HINCRBY", task, "waiting", -1) > 0 then
-  return "ANSWERED"
-end
-redis.call("ZREM", KEYS[2], ARGV[1])
--- Below 0: its message is still to be sent, and most likely is in a moment.
-local now = now_ms()
-redis.call("ZADD", KEYS[3], -now, ARGV[1])
-return "READY"
+return count_answer(task, ARGV[1], KEYS[2], KEYS[3], KEYS[4])

@@ -18,9 +18,13 @@
 --            again
 --   CHANGED  it has asked something else meanwhile: look again
 --   REVOKED  it is revoked
+-- @include "expiry"
+-- @include "lanes"
+-- @include "leases"
+-- @include "marks"
 local task, lease, token, mode = KEYS[1], KEYS[3], ARGV[1], ARGV[4]
 local known = redis.call("HMGET", task, "nesting", "retries", "done", "run", "captured_by", "next",
-  "message", "waiting", "calls")
+  "message", "waiting")
 if not known[1] then
   return { "UNKNOWN" }
 end
@@ -50,17 +54,9 @@ end
 for index = 6, #KEYS, 2 do
   local at = 8 + index - 6
   local size = redis.call("HMGET", task, ARGV[at] .. ":bytes", ARGV[at] .. ":tokens")
-  if redis.call("ZREM", KEYS[index], ARGV[at + 1]) == 1 then
-    redis.pcall("HINCRBY", KEYS[index + 1], "bytes", -(tonumber(size[1]) or 0))
-    redis.pcall("HINCRBY", KEYS[index + 1], "tokens", -(tonumber(size[2]) or 0))
-    if redis.call("ZCARD", KEYS[index]) == 0 then
-      redis.call("DEL", KEYS[index + 1])
-    end
-  end
+  leave_lane(KEYS[index], KEYS[index + 1], ARGV[at + 1], size[1], size[2])
 end
-redis.call("DEL", task, KEYS[2])
-redis.call("HSET", task, "nesting", known[1], "retries", known[2], "done", "REVOKED",
-  "calls", known[9] or 0)
+leave_a_mark(task, KEYS[2], "REVOKED")
 redis.call("ZREM", KEYS[4], ARGV[3])
 if told then
   redis.call("ZREM", KEYS[5], ARGV[3])
@@ -70,5 +66,5 @@ else
   redis.call("ZADD", KEYS[5], 0, ARGV[3])
   redis.call("SET", lease, token, "PX", ARGV[2])
 end
-redis.call("PEXPIRE", task, ARGV[5])
+keep_for(ARGV[5], task)
 return { "REVOKED", told and "" or message }

@@ -5,6 +5,9 @@
 --       7 time to live in ms, 8 whether nothing else is queued (1 or 0), 9 the journal's name,
 --       then for each candidate: custom id, number
 -- Returns: {prompts moved, FULL or MORE, the custom ids of candidates that are damaged}
+-- @include "expiry"
+-- @include "filling"
+-- @include "lanes"
 -- @include "now"
 if redis.call("HGET", KEYS[7], "id") ~= ARGV[9] then
   -- It was emptied a moment ago: first the provider is looked through for what is lost.
@@ -12,16 +15,11 @@ if redis.call("HGET", KEYS[7], "id") ~= ARGV[9] then
 end
 local lane, totals, batch, prompts = KEYS[1], KEYS[2], KEYS[4], KEYS[5]
 local batch_id = ARGV[1]
-local under_way = redis.call("HMGET", batch, "state", "upload_intent_at")
-if under_way[1] and (under_way[1] ~= "sealed" or tonumber(under_way[2] or 0) > 0) then
-  -- Whoever filled it was held up, and another has taken it from there: its file is written.
+local _, sums = look_into(batch)
+if not sums then
   return { 0, "FULL", {} }
 end
 local limits = { tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]) }
-local sums = redis.call("HMGET", batch, "lines", "bytes", "inputs", "tokens")
-for i = 1, 4 do
-  sums[i] = tonumber(sums[i] or 0)
-end
 
 local now = now_ms()
 local moved, word, damaged = 0, "MORE", {}
@@ -53,9 +51,7 @@ for index = 8, #KEYS do
       leave_with_a_share(custom_id)
     elseif size[4] ~= "lane" then
       -- It was answered behind this lane's back: what has an outcome is not asked again.
-      redis.call("ZREM", lane, custom_id)
-      redis.pcall("HINCRBY", totals, "bytes", -bytes)
-      redis.pcall("HINCRBY", totals, "tokens", -tokens)
+      take_from_lane(lane, totals, custom_id, bytes, tokens)
     else
       local next_sums = { sums[1] + 1, sums[2] + bytes, sums[3] + inputs, sums[4] + tokens }
       local fits = true
@@ -72,27 +68,20 @@ for index = 8, #KEYS do
       end
       sums = next_sums
       moved = moved + 1
-      redis.call("ZREM", lane, custom_id)
-      redis.pcall("HINCRBY", totals, "bytes", -bytes)
-      redis.pcall("HINCRBY", totals, "tokens", -tokens)
-      redis.call("HSET", KEYS[index], number .. ":place", "batch:" .. batch_id)
-      redis.call("ZADD", prompts, sums[1], custom_id)
+      take_from_lane(lane, totals, custom_id, bytes, tokens)
+      enter_batch(KEYS[index], number, custom_id, batch_id, prompts, sums[1])
     end
   end
 end
 
-if redis.call("ZCARD", lane) == 0 then
+if forget_empty_lane(lane, totals) then
   redis.call("SREM", KEYS[3], ARGV[2])
-  redis.call("DEL", totals)
 end
 if moved > 0 then
   redis.call("HSETNX", batch, "lane", ARGV[2])
   redis.call("HSETNX", batch, "sealed_at", now)
   redis.call("HSETNX", batch, "state", "sealed")
-  redis.call("HSET", batch, "lines", sums[1], "bytes", sums[2], "inputs", sums[3],
-    "tokens", sums[4])
-  redis.call("PEXPIRE", batch, ARGV[7])
-  redis.call("PEXPIRE", prompts, ARGV[7])
-  redis.call("ZADD", KEYS[6], now, batch_id)
+  note_filled(batch, KEYS[6], batch_id, sums, now)
+  keep_for(ARGV[7], batch, prompts)
 end
 return { moved, word, damaged }

@@ -4,9 +4,10 @@
 --       ms, 6 the numbers of the answers that its runs have read,
 --       then the numbers of the answers that the retry is to ask again
 -- Returns: SETTLED or LOST (another run took over)
+-- @include "runs"
 local task, bodies, lease = KEYS[1], KEYS[2], KEYS[3]
 local looked_at = { record = true, at = true, attempts = true, receipt = true }
-if redis.call("HGET", task, "run") ~= ARGV[1] then
+if not is_current_run(task, ARGV[1]) then
   return "LOST"
 end
 

@@ -4,7 +4,8 @@
 -- ARGV: 1 token, 2 task id, 3 the task's message
 -- Returns: UNCLAIMED or LOST (another run took over)
 -- @include "now"
-if redis.call("HGET", KEYS[1], "run") ~= ARGV[1] then
+-- @include "runs"
+if not is_current_run(KEYS[1], ARGV[1]) then
   return "LOST"
 end
 local now = now_ms()
