@@ -14,7 +14,7 @@ from celery import Celery
 from batchq.decide.room import NO_LIMIT
 from batchq.journal import Entry, Journal
 from batchq.journal.lease import Lease
-from batchq.journal.scripts import Call
+from batchq.journal.scripts import Call, arguments
 from batchq.journal.store import Store
 from batchq.prompt import Lane
 from batchq.settings.config import settings
@@ -397,9 +397,9 @@ def test_a_lease_is_renewed_while_it_is_held(redis_url: str, journal: Journal) -
 
 def test_a_stranger_does_not_release(journal: Journal) -> None:
     lease = held(journal)
-    assert journal.store.word("release", [lease.key], ["a stranger"]) == "LOST"
-    assert journal.store.word("release", [lease.key], [lease.token]) == "RELEASED"
-    assert journal.store.word("release", [lease.key], [lease.token]) == "LOST"
+    assert journal.store.word("release", [lease.key], arguments(token="a stranger")) == "LOST"
+    assert journal.store.word("release", [lease.key], arguments(token=lease.token)) == "RELEASED"
+    assert journal.store.word("release", [lease.key], arguments(token=lease.token)) == "LOST"
 
 
 def test_the_rightful_run_gets_its_lease_back(journal: Journal) -> None:
@@ -797,3 +797,49 @@ def test_a_lane_pauses_for_a_while(journal: Journal) -> None:
     journal.lanes.pause(LANE, timedelta(milliseconds=200))
     assert journal.lanes.all()[0].paused
     wait_until(lambda: journal.lanes.all()[0].paused is None, description="the lane goes on")
+
+
+# What scripts are told
+
+
+@pytest.mark.parametrize("task_id", ["a\0b", "é😀", 'a "quote" and a \\', "\x7f\u2028", "a-1"])
+def test_an_id_may_be_any_text(journal: Journal, task_id: str) -> None:
+    asked = capture(journal, task_id=task_id)
+    assert sealed(journal) == (1, False)
+    assert list(journal.lines.ids("b1")) == asked.custom_ids
+    assert journal.answers.places(asked.custom_ids) == ["batch:b1"]
+    batch = journal.batches.get("b1")
+    assert batch is not None
+    words = journal.lanes.requeue(batch, asked.custom_ids, use_attempt=False)
+    assert words == {asked.custom_ids[0]: "REQUEUED"}
+    assert journal.answers.add(LANE, [(asked.custom_ids[0], outcome())], batch="b1") == ["READY"]
+    journal.resuming.sent([task_id])
+    assert claim(journal, task_id)[1].entries[0].outcome == outcome()
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 10**15, 2**53])
+def test_a_number_is_kept_as_it_is(journal: Journal, tokens: int) -> None:
+    """Lua writes 10**15 as 1e+15, where it makes a text of it by itself."""
+    asked = capture(journal, tokens=tokens)
+    kept = journal.store.redis.hget(journal.store.task_key(asked.task_id), "0:tokens")
+    assert kept == str(tokens).encode()
+    assert journal.lanes.all()[0].tokens == tokens
+    sealed(journal)
+    batch = journal.batches.get("b1")
+    assert batch is not None
+    assert batch.tokens == tokens
+    lease = journal.batches.begin("b1")
+    assert lease is not None
+    due = timedelta(seconds=1)
+    assert journal.batches.advance("b1", lease, due=due, looks=tokens) == "ADVANCED"
+    advanced = journal.batches.get("b1")
+    assert advanced is not None
+    assert advanced.looks == tokens
+
+
+def test_what_is_none_is_not_said() -> None:
+    """In Lua a null of JSON is true."""
+    assert arguments(b"body", token="t", batch=None, alone=False) == [
+        '{"token":"t","alone":false}',
+        b"body",
+    ]

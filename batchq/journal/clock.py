@@ -14,6 +14,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from batchq.journal.scripts import arguments
+
 __all__ = ["Clock", "source_of"]
 
 _INCLUDE = re.compile(r'^-- @include "(\w+)"$', re.MULTILINE)
@@ -54,7 +56,7 @@ class Clock:
         ]
         keys = [self._shift, f"{self.prefix}:beat", *mortal]
         script = self._redis.register_script(source_of("testing/pass", self.prefix))
-        script(keys=keys, args=[by // timedelta(milliseconds=1)])
+        script(keys=keys, args=arguments(by=by // timedelta(milliseconds=1)))
 
 
 def _is_movable() -> bool:

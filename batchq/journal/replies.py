@@ -35,6 +35,7 @@ __all__ = [
     "milliseconds",
     "opened",
     "parts_of",
+    "prompts_named",
     "prompts_out",
     "read_claim",
     "replies_of",
@@ -217,6 +218,13 @@ def parts_of(custom_id: str) -> tuple[str, int]:
     if parts is None:
         raise ValueError(f"{custom_id!r} is not the id of a prompt")
     return parts
+
+
+def prompts_named(custom_ids: Iterable[str]) -> list[dict[str, str]]:
+    """Prompts as scripts know them. The number is part of a field's name there: no double."""
+    return [
+        {"custom_id": custom_id, "number": str(parts_of(custom_id)[1])} for custom_id in custom_ids
+    ]
 
 
 def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:

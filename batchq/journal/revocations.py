@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from batchq.journal.bodies import Bodies
 from batchq.journal.records import (
@@ -16,9 +15,11 @@ from batchq.journal.replies import (
     CHUNK,
     milliseconds,
     opened,
+    prompts_named,
     prompts_out,
     replies_of,
 )
+from batchq.journal.scripts import arguments
 from batchq.journal.store import Store
 from batchq.journal.waiting import Waiting
 from batchq.prompt import custom_id as id_of
@@ -71,12 +72,18 @@ class Revocations:
                 self._store.task_lease_key(task_id),
             ]
             keys += [self._key("waiting"), self._key("resuming")]
-            args: list[Any] = [token, milliseconds(self._store.config.lease), task_id, mode]
-            args += [self._store.keep_journal, fields.get(b"captured_by", b"")]
-            args += [self._store.write(message) if message else b""]
-            for number, lane in prompts_out(fields):
-                keys += self._store.lane_keys(lane)
-                args += [number, id_of(task_id, number)]
+            out = dict(prompts_out(fields))
+            keys += [key for lane in out.values() for key in self._store.lane_keys(lane)]
+            args = arguments(
+                *([self._store.write(message)] if message else []),
+                token=token,
+                lease=milliseconds(self._store.config.lease),
+                task=task_id,
+                mode=mode,
+                keep=self._store.keep_journal,
+                captured_by=fields.get(b"captured_by", b"").decode(),
+                prompts=prompts_named(id_of(task_id, number) for number in out),
+            )
             outside = self._bodies.outside(task_id)
             word, *kept = (part for part in self._store.run("revoke", keys, args))
             if word != b"CHANGED":

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from batchq.journal.bodies import Bodies
 from batchq.journal.replies import (
     milliseconds,
+    prompts_named,
     prompts_out,
 )
+from batchq.journal.scripts import arguments
 from batchq.journal.store import Store
 from batchq.prompt import Lane
 from batchq.prompt import custom_id as id_of
@@ -65,7 +67,7 @@ class Tasks:
         ]
         for kind, key, index in kinds:
             keys = [key, index, self._key("resuming")]
-            args = [name, kind, self._store.keep_journal, int(ask_again)]
+            args = arguments(id=name, kind=kind, keep=self._store.keep_journal, ask_again=ask_again)
             if self._store.word("revive", keys, args) == "REVIVED":
                 return kind
         return None
@@ -78,10 +80,13 @@ class Tasks:
         fields: dict[bytes, bytes] = self._redis.hgetall(self._store.task_key(task_id))
         keys = [self._store.task_key(task_id), self._store.bodies_key(task_id)]
         keys += [self._key("waiting"), self._key("resuming")]
-        args: list[Any] = [task_id, max(1, milliseconds(self._store.config.keep_done))]
-        for number, lane in prompts_out(fields):
-            keys += self._store.lane_keys(lane)
-            args += [number, id_of(task_id, number)]
+        out = dict(prompts_out(fields))
+        keys += [key for lane in out.values() for key in self._store.lane_keys(lane)]
+        args = arguments(
+            task=task_id,
+            keep=max(1, milliseconds(self._store.config.keep_done)),
+            prompts=prompts_named(id_of(task_id, number) for number in out),
+        )
         outside = self._bodies.outside(task_id)
         self._store.word("drop", keys, args)
         self._bodies.delete(outside)

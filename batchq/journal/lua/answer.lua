@@ -1,7 +1,8 @@
 -- One prompt gets its outcome. The first one wins; with the last one its task may go on.
 -- KEYS: 1 task hash, 2 waiting tasks, 3 resuming tasks, 4 counters, 5 lane, 6 lane's totals
 -- ARGV: 1 task id, 2 number, 3 custom id, 4 outcome, 5 time to live in ms, 6 its receipt, 7 the
---       batch that it comes from; none where there was no need of one
+--       batch that it comes from; none where there was no need of one. Plain, and not by name as
+--       elsewhere: it is called for each row of a file, and was 15 % dearer with JSON.
 -- Returns: ANSWERED (others of this task are still out), READY (the task can be resumed),
 --          ALREADY (it had an outcome), UNKNOWN (nobody asks this, or nobody has asked it in that
 --          batch) or BROKEN (its task's key is none of ours)

@@ -3,9 +3,9 @@
 -- before it has, the task stands among the resuming ones, without a lease, until another has.
 -- KEYS: 1 task hash, 2 bodies hash, 3 lease, 4 waiting tasks, 5 resuming tasks,
 --       then for each prompt that is out: its lane, its lane's totals
--- ARGV: 1 token, 2 lease in ms, 3 task id, 4 mode, 5 time to live in ms, 6 the capture that the
---       prompts are of, 7 the task's message, if its delivery is at hand,
---       then for each prompt that is out: number, custom id
+-- args: token, lease (in ms), task (its id), mode, keep (time to live in ms), captured_by (the
+--       capture that the prompts are of), prompts (number and custom_id of each that is out)
+-- ARGV: 2 the task's message, if its delivery is at hand
 --   mode now    revoke it
 --        next   revoke it; where its message is under way, leave it to its next delivery
 --        said   Celery has said so itself: only let go of it, unless a run of it is alive
@@ -18,17 +18,18 @@
 --            again
 --   CHANGED  it has asked something else meanwhile: look again
 --   REVOKED  it is revoked
+-- @include "args"
 -- @include "expiry"
 -- @include "lanes"
 -- @include "leases"
 -- @include "marks"
-local task, lease, token, mode = KEYS[1], KEYS[3], ARGV[1], ARGV[4]
+local task, lease, token, mode = KEYS[1], KEYS[3], args.token, args.mode
 local known = redis.call("HMGET", task, "nesting", "retries", "done", "run", "captured_by", "next",
   "message", "waiting")
 if not known[1] then
   return { "UNKNOWN" }
 end
-local message = known[6] or known[7] or (ARGV[7] ~= "" and ARGV[7])
+local message = known[6] or known[7] or ARGV[2]
 local holder = redis.call("GET", lease)
 local told = mode == "said" or mode == "ended"
 
@@ -36,7 +37,7 @@ if known[3] == "REVOKED" then
   if not known[7] or (holder and not told) then
     return { "ALREADY" }
   end
-elseif known[3] and known[3] ~= "RETRY" and not known[6] and ARGV[7] == "" then
+elseif known[3] and known[3] ~= "RETRY" and not known[6] and not ARGV[2] then
   return { "DONE" }
 elseif known[4] and holder and holder ~= token and mode ~= "ended" then
   redis.call("HSET", task, "revoked", 1)
@@ -47,24 +48,20 @@ elseif not told and not message then
 elseif mode == "next" and tonumber(known[8] or 0) == 0 then
   redis.call("HSET", task, "revoked", 1)
   return { "RUNNING" }
-elseif known[5] and known[5] ~= ARGV[6] then
+elseif known[5] and known[5] ~= args.captured_by then
   return { "CHANGED" }
 end
 
-for index = 6, #KEYS, 2 do
-  local at = 8 + index - 6
-  local size = redis.call("HMGET", task, ARGV[at] .. ":bytes", ARGV[at] .. ":tokens")
-  leave_lane(KEYS[index], KEYS[index + 1], ARGV[at + 1], size[1], size[2])
-end
+leave_lanes(task, args.prompts, KEYS, 6)
 leave_a_mark(task, KEYS[2], "REVOKED")
-redis.call("ZREM", KEYS[4], ARGV[3])
+redis.call("ZREM", KEYS[4], args.task)
 if told then
-  redis.call("ZREM", KEYS[5], ARGV[3])
+  redis.call("ZREM", KEYS[5], args.task)
   redis.call("DEL", lease)
 else
   redis.call("HSET", task, "message", message)
-  redis.call("ZADD", KEYS[5], 0, ARGV[3])
-  redis.call("SET", lease, token, "PX", ARGV[2])
+  redis.call("ZADD", KEYS[5], 0, args.task)
+  redis.call("SET", lease, token, "PX", args.lease)
 end
-keep_for(ARGV[5], task)
+keep_for(args.keep, task)
 return { "REVOKED", told and "" or message }

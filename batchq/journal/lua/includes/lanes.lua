@@ -29,3 +29,12 @@ end
 local function leave_lane(lane, totals, custom_id, bytes, tokens)
   return take_from_lane(lane, totals, custom_id, bytes, tokens) and forget_empty_lane(lane, totals)
 end
+
+-- Prompts of one task leave their lanes. Of each there are two keys: its lane, the lane's totals.
+local function leave_lanes(task, prompts, keys, first)
+  for at, prompt in ipairs(prompts) do
+    local size = redis.call("HMGET", task, prompt.number .. ":bytes", prompt.number .. ":tokens")
+    local lane = first + 2 * (at - 1)
+    leave_lane(keys[lane], keys[lane + 1], prompt.custom_id, size[1], size[2])
+  end
+end
