@@ -169,8 +169,8 @@ def test_a_dead_task_is_revived_with_its_answers(journal: Journal) -> None:
     assert claimed.word == "DEAD"
     journal.runs.bury("t", token=lease.token, message=message("t"), state="FAILURE")
     assert journal.resuming.stuck(unclaimed_for=SECOND) == []
-    assert journal.tasks.revive("t") == "task"
-    assert journal.tasks.revive("t") is None
+    assert journal.tasks.revive("t")
+    assert not journal.tasks.revive("t")
     assert journal.tasks.dead() == []
     assert journal.resuming.stuck(unclaimed_for=SECOND) == ["t"]
     assert journal.tasks.messages(["t"]) == [message("t")]
@@ -178,6 +178,16 @@ def test_a_dead_task_is_revived_with_its_answers(journal: Journal) -> None:
     again = claim(journal, "t")[1]
     assert again.word == "CLAIMED"
     assert [entry.outcome for entry in again.entries] == [outcome("paid for")]
+
+
+def test_a_dead_task_that_celery_gives_up_can_be_revived_all_the_same(journal: Journal) -> None:
+    """Its last worker may be killed just after it has buried it, and Celery then fails the task."""
+    died(journal, 3)
+    lease, _ = claim(journal, "t")
+    journal.runs.bury("t", token=lease.token, message=message("t"), state="FAILURE")
+    journal.tasks.drop("t")
+    assert journal.tasks.revive("t")
+    assert journal.tasks.messages(["t"]) == [message("t")]
 
 
 @pytest.mark.parametrize("end", ["asks", "is retried"])
@@ -686,10 +696,10 @@ def test_a_batch_that_kills_its_workers_is_set_aside(journal: Journal) -> None:
     assert "killed their workers" in dead.note
     assert dead.dead_at
     assert timedelta(hours=25) < journal.batches.due_in("b1") <= timedelta(hours=26)
-    assert journal.tasks.revive("b1") == "batch"
+    assert journal.batches.revive("b1")
     assert journal.batches.due_in("b1") <= timedelta(0)
     assert record(journal).dead_at == 0
-    assert journal.tasks.revive("b1") is None
+    assert not journal.batches.revive("b1")
     killed(journal, 2)
     with journal.batches.lease("b1") as lease:
         assert lease is not None

@@ -194,6 +194,15 @@ class Batches:
         keys = [self._store.batch_keys(batch_id)[0], self._key("batches")]
         return self._store.word("cancel", keys, arguments(batch=batch_id)) == "ASKED"
 
+    def revive(self, batch_id: str, *, ask_again: bool = False) -> bool:
+        """Let a batch that is set aside be tried again; False where it is not.
+
+        With ``ask_again``, what its files do not say counts as not answered.
+        """
+        keys = [self._store.batch_keys(batch_id)[0], self._key("batches")]
+        args = arguments(batch=batch_id, ask_again=ask_again)
+        return self._store.word("revive_batch", keys, args) == "REVIVED"
+
     def note_object(self, batch_id: str, content: Mapping[str, Any]) -> None:
         """Keep the provider's own words on a batch, as of its last poll."""
         keep = max(1, milliseconds(self._store.config.keep_batches))

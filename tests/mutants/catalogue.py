@@ -406,8 +406,8 @@ _KILLED = [
     ),
     Mutant(
         "a task that is alive is revived",
-        "batchq/journal/lua/revive.lua",
-        'if redis.call("ZREM", KEYS[2], args.id) == 0 or redis.call("EXISTS", KEYS[1]) == 0 then',
+        "batchq/journal/lua/revive_task.lua",
+        'if redis.call("ZREM", KEYS[2], args.task) == 0 or redis.call("EXISTS", KEYS[1]) == 0 then',
         "if false then",
         (f"{JOURNAL}::test_a_dead_task_is_revived_with_its_answers",),
     ),
@@ -535,16 +535,23 @@ _REVOKES = [
     Mutant(
         "two workers tell Celery of one revoke",
         "batchq/journal/lua/revoke.lua",
-        "if not known[7] or (holder and not told) then",
-        "if not known[7] then",
+        'if not known.message or redis.call("EXISTS", lease) == 1 then',
+        "if not known.message then",
         (f"{REVOKE}::test_it_is_revoked_by_one",),
     ),
     Mutant(
         "a task that asks on while it is revoked leaves its prompts in a lane",
         "batchq/journal/lua/revoke.lua",
-        "elseif known[5] and known[5] ~= args.captured_by then",
+        "elseif has_asked_on(known, args.captured_by) then",
         "elseif false then",
         (f"{REVOKE}::test_prompts_asked_meanwhile_are_looked_at_again",),
+    ),
+    Mutant(
+        "a second delivery that Celery discards takes the run beside it along",
+        "batchq/journal/lua/let_go.lua",
+        "elseif args.alive and is_running(known, lease, args.token) then",
+        "elseif false then",
+        (f"{REVOKE}::test_celery_s_word_ends_a_run_only_where_it_killed_it",),
     ),
     Mutant(
         "a revoke that nobody told Celery of is forgotten",
