@@ -142,9 +142,10 @@ def retry(app: Any, name: str, *, ask_again: bool = False) -> bool:
             # First: what Celery holds for final is not sent again by rescue, but forgotten.
             app.backend.store_result(name, None, BATCHED)
     journal.tasks.forget_failures(name)
-    kind = journal.tasks.revive(name, ask_again=ask_again)
-    if kind == "task":
+    if journal.tasks.revive(name):
         resume(app, [name])
-    elif kind == "batch":
+        return True
+    if journal.batches.revive(name, ask_again=ask_again):
         wake_late(app, name)
-    return kind is not None
+        return True
+    return False

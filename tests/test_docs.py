@@ -102,7 +102,7 @@ def test_the_first_screen_says_that_the_body_runs_again() -> None:
 
 
 def test_every_word_of_a_script_is_in_the_lifecycle() -> None:
-    for script in (ROOT / "batchq/journal/lua").glob("*.lua"):
+    for script in (ROOT / "batchq/journal/lua").rglob("*.lua"):
         code = re.sub(
             r"redis\.p?call\(\s*\"[A-Z]+\"|--.*|\"(?:PX|MAXLEN|COUNT)\"", "", script.read_text()
         )

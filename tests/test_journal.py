@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from importlib import resources
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +14,7 @@ from celery import Celery
 from batchq.decide.room import NO_LIMIT
 from batchq.journal import Entry, Journal
 from batchq.journal.lease import Lease
-from batchq.journal.scripts import Call
+from batchq.journal.scripts import Call, arguments
 from batchq.journal.store import Store
 from batchq.prompt import Lane
 from batchq.settings.config import settings
@@ -171,8 +169,8 @@ def test_a_dead_task_is_revived_with_its_answers(journal: Journal) -> None:
     assert claimed.word == "DEAD"
     journal.runs.bury("t", token=lease.token, message=message("t"), state="FAILURE")
     assert journal.resuming.stuck(unclaimed_for=SECOND) == []
-    assert journal.tasks.revive("t") == "task"
-    assert journal.tasks.revive("t") is None
+    assert journal.tasks.revive("t")
+    assert not journal.tasks.revive("t")
     assert journal.tasks.dead() == []
     assert journal.resuming.stuck(unclaimed_for=SECOND) == ["t"]
     assert journal.tasks.messages(["t"]) == [message("t")]
@@ -180,6 +178,16 @@ def test_a_dead_task_is_revived_with_its_answers(journal: Journal) -> None:
     again = claim(journal, "t")[1]
     assert again.word == "CLAIMED"
     assert [entry.outcome for entry in again.entries] == [outcome("paid for")]
+
+
+def test_a_dead_task_that_celery_gives_up_can_be_revived_all_the_same(journal: Journal) -> None:
+    """Its last worker may be killed just after it has buried it, and Celery then fails the task."""
+    died(journal, 3)
+    lease, _ = claim(journal, "t")
+    journal.runs.bury("t", token=lease.token, message=message("t"), state="FAILURE")
+    journal.tasks.drop("t")
+    assert journal.tasks.revive("t")
+    assert journal.tasks.messages(["t"]) == [message("t")]
 
 
 @pytest.mark.parametrize("end", ["asks", "is retried"])
@@ -399,9 +407,9 @@ def test_a_lease_is_renewed_while_it_is_held(redis_url: str, journal: Journal) -
 
 def test_a_stranger_does_not_release(journal: Journal) -> None:
     lease = held(journal)
-    assert journal.store.word("release", [lease.key], ["a stranger"]) == "LOST"
-    assert journal.store.word("release", [lease.key], [lease.token]) == "RELEASED"
-    assert journal.store.word("release", [lease.key], [lease.token]) == "LOST"
+    assert journal.store.word("release", [lease.key], arguments(token="a stranger")) == "LOST"
+    assert journal.store.word("release", [lease.key], arguments(token=lease.token)) == "RELEASED"
+    assert journal.store.word("release", [lease.key], arguments(token=lease.token)) == "LOST"
 
 
 def test_the_rightful_run_gets_its_lease_back(journal: Journal) -> None:
@@ -688,10 +696,10 @@ def test_a_batch_that_kills_its_workers_is_set_aside(journal: Journal) -> None:
     assert "killed their workers" in dead.note
     assert dead.dead_at
     assert timedelta(hours=25) < journal.batches.due_in("b1") <= timedelta(hours=26)
-    assert journal.tasks.revive("b1") == "batch"
+    assert journal.batches.revive("b1")
     assert journal.batches.due_in("b1") <= timedelta(0)
     assert record(journal).dead_at == 0
-    assert journal.tasks.revive("b1") is None
+    assert not journal.batches.revive("b1")
     killed(journal, 2)
     with journal.batches.lease("b1") as lease:
         assert lease is not None
@@ -799,21 +807,47 @@ def test_a_lane_pauses_for_a_while(journal: Journal) -> None:
     wait_until(lambda: journal.lanes.all()[0].paused is None, description="the lane goes on")
 
 
-# The scripts themselves
+# What scripts are told
 
 
-@pytest.mark.parametrize(
-    "name", sorted(file.name for file in resources.files("batchq.journal.lua").iterdir())
-)
-def test_a_script_makes_no_key_of_its_own(journal: Journal, name: str) -> None:
-    """A key that is not in KEYS lies in a slot of its own on a cluster."""
-    if not name.endswith(".lua"):
-        return
-    text = resources.files("batchq.journal.lua").joinpath(name).read_text()
-    keys = re.findall(r"redis\.call\(\"[A-Z]+\",?\s*([^,)]*)", text)
-    assert [key for key in keys if '"' in key or ".." in key] == []
-    for word in ("KEYS", "SCAN", "unpack(", "os.time"):
-        assert f'"{word}"' not in text
-    assert text.startswith("-- ")
-    assert "-- KEYS:" in text
-    assert "-- Returns:" in text
+@pytest.mark.parametrize("task_id", ["a\0b", "é😀", 'a "quote" and a \\', "\x7f\u2028", "a-1"])
+def test_an_id_may_be_any_text(journal: Journal, task_id: str) -> None:
+    asked = capture(journal, task_id=task_id)
+    assert sealed(journal) == (1, False)
+    assert list(journal.lines.ids("b1")) == asked.custom_ids
+    assert journal.answers.places(asked.custom_ids) == ["batch:b1"]
+    batch = journal.batches.get("b1")
+    assert batch is not None
+    words = journal.lanes.requeue(batch, asked.custom_ids, use_attempt=False)
+    assert words == {asked.custom_ids[0]: "REQUEUED"}
+    assert journal.answers.add(LANE, [(asked.custom_ids[0], outcome())], batch="b1") == ["READY"]
+    journal.resuming.sent([task_id])
+    assert claim(journal, task_id)[1].entries[0].outcome == outcome()
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 10**15, 2**53])
+def test_a_number_is_kept_as_it_is(journal: Journal, tokens: int) -> None:
+    """Lua writes 10**15 as 1e+15, where it makes a text of it by itself."""
+    asked = capture(journal, tokens=tokens)
+    kept = journal.store.redis.hget(journal.store.task_key(asked.task_id), "0:tokens")
+    assert kept == str(tokens).encode()
+    assert journal.lanes.all()[0].tokens == tokens
+    sealed(journal)
+    batch = journal.batches.get("b1")
+    assert batch is not None
+    assert batch.tokens == tokens
+    lease = journal.batches.begin("b1")
+    assert lease is not None
+    due = timedelta(seconds=1)
+    assert journal.batches.advance("b1", lease, due=due, looks=tokens) == "ADVANCED"
+    advanced = journal.batches.get("b1")
+    assert advanced is not None
+    assert advanced.looks == tokens
+
+
+def test_what_is_none_is_not_said() -> None:
+    """In Lua a null of JSON is true."""
+    assert arguments(b"body", token="t", batch=None, alone=False) == [
+        '{"token":"t","alone":false}',
+        b"body",
+    ]

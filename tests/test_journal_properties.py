@@ -149,7 +149,7 @@ class Machine(RuleBasedStateMachine):
     @rule(name=tasks)
     def revive(self, name: str) -> None:
         task = self.known[name]
-        assert self.journal.tasks.revive(name) == ("task" if task.dead else None)
+        assert self.journal.tasks.revive(name) == task.dead
         task.dead = False
 
     @rule()

@@ -85,7 +85,7 @@ def test_it_is_revoked_by_one(journal: Journal) -> None:
 def test_who_told_celery_lets_go_of_it(journal: Journal) -> None:
     asked = capture(journal)
     journal.revocations.revoke(asked.task_id, token="a")
-    journal.revocations.revoke(asked.task_id, token="a", mode="said")
+    journal.revocations.let_go(asked.task_id, token="a")
     assert set(fields(journal, asked.task_id)) == {b"nesting", b"retries", b"done", b"calls"}
     assert (journal.waiting.count(), journal.resuming.count()) == (0, 0)
     assert journal.revocations.revoke(asked.task_id, token="b").word == "ALREADY"
@@ -128,7 +128,7 @@ def test_a_retry_of_it_that_was_sent_all_the_same_does_not_run(journal: Journal)
     asked = capture(journal)
     journal.revocations.revoke(asked.task_id, token="t")
     assert claim(journal, asked.task_id, retries=1)[1].word == "DONE"
-    journal.revocations.revoke(asked.task_id, token="t", mode="said")
+    journal.revocations.let_go(asked.task_id, token="t")
     assert claim(journal, asked.task_id, retries=1)[1].word == "DONE"
     assert claim(journal, asked.task_id)[1].word == "DONE"
 
@@ -137,8 +137,8 @@ def test_what_is_under_way_can_be_left_to_its_delivery(journal: Journal) -> None
     """A worker that remembers a stamp discards the delivery, and says so: once is enough."""
     waits, comes = capture(journal), capture(journal)
     journal.answers.add(LANE, [(comes.custom_ids[0], outcome())])
-    assert journal.revocations.revoke(waits.task_id, token="t", mode="next").word == "REVOKED"
-    assert journal.revocations.revoke(comes.task_id, token="t", mode="next").word == "RUNNING"
+    assert journal.revocations.revoke(waits.task_id, token="t", only_waiting=True).word == "REVOKED"
+    assert journal.revocations.revoke(comes.task_id, token="t", only_waiting=True).word == "RUNNING"
     assert claim(journal, comes.task_id)[1].word == "REVOKED"
 
 
@@ -230,9 +230,9 @@ def test_a_replay_that_died_is_revoked_at_once(journal: Journal) -> None:
 def test_celery_s_word_ends_a_run_only_where_it_killed_it(journal: Journal) -> None:
     """A second delivery may be discarded while the first one runs."""
     lease, _ = claim(journal, "t")
-    assert journal.revocations.revoke("t", token="other", mode="said").word == "RUNNING"
+    assert journal.revocations.let_go("t", token="other") == "RUNNING"
     assert journal.store.renew([lease], journal.store.config.lease) == [True]
-    assert journal.revocations.revoke("t", token="other", mode="ended").word == "REVOKED"
+    assert journal.revocations.let_go("t", token="other", alive=False) == "DROPPED"
     assert set(fields(journal, "t")) == {b"nesting", b"retries", b"done", b"calls"}
     assert journal.runs.settle("t", token=lease.token, state="SUCCESS", final=True) == "LOST"
 

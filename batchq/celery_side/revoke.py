@@ -18,7 +18,7 @@ from batchq.celery_side.message import request_of
 from batchq.common.points import point
 from batchq.common.seams.revokes import intercept_revokes, listed
 from batchq.common.seams.tasks import task_stack
-from batchq.journal import Journal, RevokeMode, chunks, journal_of
+from batchq.journal import Journal, chunks, journal_of
 
 __all__ = ["end_revoked", "let_go", "listen", "revoke", "revoke_again", "stamps_of"]
 
@@ -26,7 +26,7 @@ logger = logging.getLogger("batchq.revoke")
 
 
 def revoke(
-    app: Any, task_ids: Iterable[str], *, hostname: str | None = None, mode: RevokeMode = "now"
+    app: Any, task_ids: Iterable[str], *, hostname: str | None = None, only_waiting: bool = False
 ) -> set[str]:
     """Revoke those of these tasks that wait or are on their way back.
 
@@ -38,7 +38,7 @@ def revoke(
     for some in chunks(task_ids):
         for task_id in journal.tasks.known(some):
             try:
-                if _revoke(app, journal, task_id, hostname=hostname, mode=mode):
+                if _revoke(app, journal, task_id, hostname=hostname, only_waiting=only_waiting):
                     remembered.add(task_id)
             except Exception:
                 # Once it is revoked in the journal, rescue tells Celery in a moment.
@@ -69,19 +69,21 @@ def _revoke(
     task_id: str,
     *,
     hostname: str | None,
-    mode: RevokeMode = "now",
+    only_waiting: bool = False,
     token: str | None = None,
     message: bytes = b"",
 ) -> bool:
     """True where the journal remembers it."""
     token = journal.runs.lease(task_id).token if token is None else token
     point("revoke.call")
-    revoked = journal.revocations.revoke(task_id, token=token, mode=mode, message=message)
+    revoked = journal.revocations.revoke(
+        task_id, token=token, message=message, only_waiting=only_waiting
+    )
     if revoked.word == "REVOKED":
         point("revoke.called")
         _tell(app, task_id, revoked.message, hostname)
         point("revoke.told")
-        journal.revocations.revoke(task_id, token=token, mode="said")
+        journal.revocations.let_go(task_id, token=token)
         point("revoke.said")
     return revoked.word in {"REVOKED", "ALREADY"}
 
@@ -132,9 +134,7 @@ def let_go(sender: Any = None, request: Any = None, **how: Any) -> None:
         journal = journal_of(sender.app)
         if journal.tasks.known([request.id]):
             token = journal.runs.lease(request.id).token
-            journal.revocations.revoke(
-                request.id, token=token, mode="ended" if how.get("terminated") else "said"
-            )
+            journal.revocations.let_go(request.id, token=token, alive=not how.get("terminated"))
     except RedisError as error:
         logger.warning(
             "task %s is revoked, but the journal could not be told (%s): its prompts may still be "
@@ -168,7 +168,8 @@ def _commanded_by_stamps(app: Any, stamps: Mapping[str, Iterable[str]], hostname
     if "batchq.flush" not in app.tasks:
         return
     try:
-        revoke(app, journal_of(app).revocations.stamped(stamps), hostname=hostname, mode="next")
+        stamped = journal_of(app).revocations.stamped(stamps)
+        revoke(app, stamped, hostname=hostname, only_waiting=True)
     except RedisError as error:
         _say_out_of_reach(error)
 

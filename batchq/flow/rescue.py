@@ -187,7 +187,7 @@ def _give_up(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
     for custom_ids in chunks(left):
         lost = [(custom_id, outcome) for custom_id in custom_ids]
         answer(app, record.lane, lost, batch=record.id)
-    journal.tasks.revive(record.id)
+    journal.batches.revive(record.id)
     journal.tallies.count("rescued:given_up")
     bill = bill_of_refusal(record, left, outcome)
     tally = bill.tally(status="given_up", asked_again=0)

@@ -23,7 +23,7 @@ from batchq.journal.replies import (
     parts_of,
     replies_of,
 )
-from batchq.journal.scripts import Call
+from batchq.journal.scripts import Call, arguments, texts
 from batchq.journal.store import Store
 from batchq.prompt import Lane, Outcome
 
@@ -55,7 +55,11 @@ class Adoption:
         before = KNOWN_EPOCHS.get(where, "")
         fields: dict[bytes, bytes] = self._redis.hgetall(self._key("epoch"))
         if b"id" not in fields or before not in ("", fields[b"id"].decode()):
-            flat = self._store.run("epoch", [self._key("epoch")], [secrets.token_hex(8), before])
+            flat = self._store.run(
+                "epoch",
+                [self._key("epoch")],
+                arguments(name=secrets.token_hex(8), before=before or None),
+            )
             fields = dict(zip(flat[::2], flat[1::2], strict=True))
         now = fields[b"id"].decode()
         with _known:
@@ -117,16 +121,8 @@ class Adoption:
         ]
         if provider_id := fields.get("provider_id"):
             keys.append(self._store.provider_key(provider_id))
-        flat = [part for pair in fields.items() for part in pair]
-        args = [
-            batch_id,
-            self._store.keep_journal,
-            "lane",
-            lane.name,
-            "adopted",
-            self._store.now(),
-            *flat,
-        ]
+        known = {"lane": lane.name, "adopted": self._store.now(), **fields}
+        args = arguments(batch=batch_id, keep=self._store.keep_journal, fields=texts(known))
         return self._store.word("adopt", keys, args) == "ADOPTED"
 
     def has_adopted(self) -> bool:
@@ -165,8 +161,17 @@ class Adoption:
                 self._key("takers", batch_id),
                 prompts,
             ]
-            args = [task_id, number, custom_id, lane.name, member, batch_id, line_id]
-            word = self._store.word("reuse", keys, [*args, self._store.keep_journal])
+            args = arguments(
+                task=task_id,
+                number=str(number),
+                custom_id=custom_id,
+                lane=lane.name,
+                member=member.decode(),
+                batch=batch_id,
+                line=line_id,
+                keep=self._store.keep_journal,
+            )
+            word = self._store.word("reuse", keys, args)
             if word != "GONE":
                 return [task_id] if word == "READY" else []
         return []
@@ -194,7 +199,10 @@ class Adoption:
         """
         keys = [self._key("spared", batch_id), self._key("takers", batch_id)]
         kept = ((one, self._store.codec.seal(outcome.to_bytes())) for one, outcome in outcomes)
-        calls: list[Call] = [(keys, [*one, self._store.keep_journal]) for one in kept]
+        calls: list[Call] = [
+            (keys, arguments(outcome, line=line, keep=self._store.keep_journal))
+            for line, outcome in kept
+        ]
         words = self._store.words("spare", calls)
         return [None if word == "SPARED" else word for word in words]
 

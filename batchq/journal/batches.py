@@ -20,9 +20,10 @@ from batchq.journal.records import (
 from batchq.journal.replies import (
     chunks,
     milliseconds,
-    parts_of,
+    prompts_named,
     replies_of,
 )
+from batchq.journal.scripts import arguments, texts
 from batchq.journal.store import Store
 from batchq.journal.tallies import KEEP_SUMS, Tallies
 
@@ -112,9 +113,14 @@ class Batches:
         keys = [self._store.batch_keys(batch_id)[0], lease.key, self._key("batches")]
         if provider_id := fields.get("provider_id"):
             keys.append(self._store.provider_key(provider_id))
-        flat = [part for pair in fields.items() for part in pair]
-        known = "" if told_at is None else told_at
-        args = [lease.token, batch_id, milliseconds(due), known, self._store.keep_journal, *flat]
+        args = arguments(
+            token=lease.token,
+            batch=batch_id,
+            due=milliseconds(due),
+            told_at=None if told_at is None else str(told_at),
+            keep=self._store.keep_journal,
+            fields=texts(fields),
+        )
         return self._store.word("advance", keys, args)
 
     def due_in(self, batch_id: str) -> timedelta:
@@ -149,8 +155,11 @@ class Batches:
             self._key("lease", "batch", batch_id),
             self._key("batches"),
         ]
-        pauses = [milliseconds(self._store.config.lease), milliseconds(longest)]
-        return self._store.word("wake", keys, [batch_id, *pauses, chain]) == "WOKEN"
+        first = milliseconds(self._store.config.lease)
+        args = arguments(
+            batch=batch_id, first=first, longest=milliseconds(longest), chain=chain or None
+        )
+        return self._store.word("wake", keys, args) == "WOKEN"
 
     def close(
         self,
@@ -168,16 +177,30 @@ class Batches:
             self._key("closed"),
         ]
         keys += self._tallies.keys(batch.lane, self._store.now())
-        flat = [part for pair in fields.items() for part in pair]
-        keep = [max(1, milliseconds(self._store.config.keep_batches)), milliseconds(KEEP_SUMS)]
-        args = [lease.token, batch.id, *keep, batch.lane.name, len(flat), *flat]
-        args += [part for pair in (tally or {}).items() for part in pair]
+        args = arguments(
+            token=lease.token,
+            batch=batch.id,
+            keep=max(1, milliseconds(self._store.config.keep_batches)),
+            keep_sums=milliseconds(KEEP_SUMS),
+            lane=batch.lane.name,
+            fields=texts(fields),
+            tally=tally or None,
+        )
         return self._store.word("close", keys, args)
 
     def ask_to_cancel(self, batch_id: str) -> bool:
         """Write down that an open batch is to end, and let its next step be due now."""
         keys = [self._store.batch_keys(batch_id)[0], self._key("batches")]
-        return self._store.word("cancel", keys, [batch_id]) == "ASKED"
+        return self._store.word("cancel", keys, arguments(batch=batch_id)) == "ASKED"
+
+    def revive(self, batch_id: str, *, ask_again: bool = False) -> bool:
+        """Let a batch that is set aside be tried again; False where it is not.
+
+        With ``ask_again``, what its files do not say counts as not answered.
+        """
+        keys = [self._store.batch_keys(batch_id)[0], self._key("batches")]
+        args = arguments(batch=batch_id, ask_again=ask_again)
+        return self._store.word("revive_batch", keys, args) == "REVIVED"
 
     def note_object(self, batch_id: str, content: Mapping[str, Any]) -> None:
         """Keep the provider's own words on a batch, as of its last poll."""
@@ -199,16 +222,21 @@ class Batches:
         """Move prompts of a batch that failed its validation into a part of it, a new batch."""
         word = "MOVED"
         for chunk in chunks(custom_ids):
-            pairs = [(custom_id, *parts_of(custom_id)) for custom_id in chunk]
             keys = [
                 *self._store.batch_keys(part_id),
                 self._key("batches"),
                 self._parts_of(batch),
             ]
-            keys += [self._store.task_key(task_id) for _, task_id, _ in pairs]
-            args = [batch.id, part_id, batch.lane.name, batch.origin or batch.id, budget]
-            args += [self._store.keep_journal]
-            args += [part for custom_id, _, number in pairs for part in (custom_id, number)]
+            keys += self._store.task_keys(chunk)
+            args = arguments(
+                batch=batch.id,
+                part=part_id,
+                lane=batch.lane.name,
+                origin=batch.origin or batch.id,
+                budget=budget,
+                keep=self._store.keep_journal,
+                prompts=prompts_named(chunk),
+            )
             word = self._store.run("split", keys, args)[1].decode()
             if word != "MOVED":
                 break
@@ -250,18 +278,29 @@ class Batches:
         """
         keys = [lease.key, self._store.batch_keys(batch_id)[0], self._key("batches")]
         patience = milliseconds(self._store.config.batch_deadline)
-        word, times = self._store.run(
-            "aside", keys, [lease.token, batch_id, after, patience, why, code]
+        args = arguments(
+            token=lease.token,
+            batch=batch_id,
+            after=after,
+            patience=patience,
+            why=why,
+            code=code,
         )
+        word, times = self._store.run("aside", keys, args)
         return word.decode(), times
 
     def begin(self, batch_id: str) -> Lease | None:
         """Take the lease of a step on a batch, as `batch_lease` does; the caller gives it up."""
         lease = Lease(self._key("lease", "batch", batch_id), secrets.token_hex(8))
         keys = [lease.key, self._store.batch_keys(batch_id)[0], self._key("batches")]
-        life, patience = self._store.config.lease, self._store.config.batch_deadline
-        why = f"set aside: {KILLS} steps on it killed their workers"
-        args = [lease.token, milliseconds(life), batch_id, KILLS, milliseconds(patience), why]
+        args = arguments(
+            token=lease.token,
+            lease=milliseconds(self._store.config.lease),
+            batch=batch_id,
+            kills=KILLS,
+            patience=milliseconds(self._store.config.batch_deadline),
+            why=f"set aside: {KILLS} steps on it killed their workers",
+        )
         word = self._store.word("begin", keys, args)
         if word == "DEAD":
             ids = {"batch": batch_id}

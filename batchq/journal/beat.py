@@ -7,6 +7,7 @@ from datetime import timedelta
 from batchq.journal.replies import (
     milliseconds,
 )
+from batchq.journal.scripts import arguments
 from batchq.journal.store import Store
 
 __all__ = ["Beat"]
@@ -44,7 +45,7 @@ class Beat:
         return True
 
     def stand_down(self, name: str) -> None:
-        self._store.word("release", [self._key("stand-in")], [name])
+        self._store.word("release", [self._key("stand-in")], arguments(token=name))
 
     def stands_in(self) -> str | None:
         """Who stands in for beat now."""

@@ -21,7 +21,7 @@ import redis
 
 from batchq.errors import BatchqError, BodyLost, ConfigurationError, JournalUnreadable, StorageAway
 from batchq.journal.replies import chunks, milliseconds, to_dict
-from batchq.journal.scripts import Call
+from batchq.journal.scripts import Call, arguments
 from batchq.journal.storage import PART, Storage, storage_of
 from batchq.journal.store import Store
 from batchq.prompt import Prompt, split_id
@@ -174,7 +174,7 @@ class Bodies:
         it has another storage. Raises StorageAway.
         """
         key = self._key("epoch")
-        known = to_dict(self._store.run("epoch", [key], [secrets.token_hex(8), ""]))
+        known = to_dict(self._store.run("epoch", [key], arguments(name=secrets.token_hex(8))))
         folder, mark = known["id"].decode(), known.get("storage")
         if mark is None:
             fresh = f"shared-{secrets.token_hex(8)}"
@@ -190,9 +190,12 @@ class Bodies:
         """The files with bodies of a task, or of some of its calls."""
         if self._store.config.large_bodies is None:
             return []
-        found = _kept_in(self._store.run("outside", [self._store.bodies_key(task_id)], [_MARK]))
+        found = _kept_in(self._store.run("outside", *self._look_outside(task_id)))
         wanted = found if numbers is None else found.keys() & set(numbers)
         return [found[number] for number in wanted]
+
+    def _look_outside(self, task_id: str) -> Call:
+        return [self._store.bodies_key(task_id)], arguments(mark=_MARK.decode())
 
     def _delete_unnamed(self, task_id: str, kept: Mapping[int, _Kept]) -> None:
         if kept:
@@ -232,12 +235,13 @@ class Bodies:
         storage = self._storage
         if storage is None:
             return 0
-        known = to_dict(self._store.run("epoch", [self._key("epoch")], [secrets.token_hex(8), ""]))
+        key = self._key("epoch")
+        known = to_dict(self._store.run("epoch", [key], arguments(name=secrets.token_hex(8))))
         former = [name.removeprefix("was:") for name in known if name.startswith("was:")]
         return sum(self._sweep(storage, one) for one in (known["id"].decode(), *former))
 
     def _unnamed(self, files: Sequence[_Named]) -> Iterator[str]:
-        calls: list[Call] = [([self._store.bodies_key(one.task_id)], [_MARK]) for one in files]
+        calls = [self._look_outside(one.task_id) for one in files]
         for one, reply in zip(files, self._store.scripts.run_all("outside", calls), strict=True):
             kept = _kept_in(reply).get(one.number)
             if kept is None or kept.name != one.name:

@@ -14,6 +14,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from batchq.journal.scripts import arguments
+
 __all__ = ["Clock", "source_of"]
 
 _INCLUDE = re.compile(r'^-- @include "(\w+)"$', re.MULTILINE)
@@ -54,7 +56,7 @@ class Clock:
         ]
         keys = [self._shift, f"{self.prefix}:beat", *mortal]
         script = self._redis.register_script(source_of("testing/pass", self.prefix))
-        script(keys=keys, args=[by // timedelta(milliseconds=1)])
+        script(keys=keys, args=arguments(by=by // timedelta(milliseconds=1)))
 
 
 def _is_movable() -> bool:
@@ -71,15 +73,27 @@ def shift_key(prefix: str) -> str:
 
 
 def source_of(script: str, prefix: str) -> str:
-    """The text of a script, with what it includes in the place of ``-- @include "name"``."""
+    """The text of a script, with what it includes in the place of ``-- @include "name"``.
+
+    An include may have includes of its own; each is there once.
+    """
+    there: set[str] = set()
 
     def included(line: re.Match[str]) -> str:
-        text = _read(f"includes/{line[1]}")
-        if line[1] == "now" and _is_movable():
-            text += _read("testing/shifted").replace("SHIFT", f'"{shift_key(prefix)}"')
-        return text
+        name = line[1]
+        if name in there:
+            return ""
+        there.add(name)
+        return _INCLUDE.sub(included, _include(name, prefix))
 
     return _INCLUDE.sub(included, _read(script))
+
+
+def _include(name: str, prefix: str) -> str:
+    text = _read(f"includes/{name}")
+    if name == "now" and _is_movable():
+        text += _read("testing/shifted").replace("SHIFT", f'"{shift_key(prefix)}"')
+    return text
 
 
 @cache

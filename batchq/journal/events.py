@@ -8,6 +8,7 @@ from typing import Any
 
 from batchq.events import Event, OtherEvent, from_json, to_json
 from batchq.journal.replies import milliseconds
+from batchq.journal.scripts import arguments
 from batchq.journal.store import Store
 
 __all__ = ["EventLog"]
@@ -30,7 +31,8 @@ class EventLog:
     def note(self, event: Event) -> str:
         """Write down what has happened; returns the event's id. A full Redis takes it too."""
         keep = max(1, milliseconds(self._store.config.keep_batches))
-        return self._store.word("event", [self._key("events")], [to_json(event), _EVENTS, keep])
+        args = arguments(to_json(event), most=_EVENTS, keep=keep)
+        return self._store.word("event", [self._key("events")], args)
 
     def read(self, *, after: str = "0-0", count: int = 1000) -> list[Event]:
         """The events behind one of them, by its id, oldest first; without ``after`` all of them."""

@@ -23,10 +23,11 @@ from batchq.journal.replies import (
     count_of,
     is_id,
     milliseconds,
-    parts_of,
+    prompts_named,
     replies_of,
     say_skipped,
 )
+from batchq.journal.scripts import arguments
 from batchq.journal.store import Store
 from batchq.prompt import Lane
 from batchq.settings.limits import Limits
@@ -117,17 +118,20 @@ class Lanes:
         candidates = self._candidates(waiting)
         # These and no others: one that is captured from here on has yet to look for itself.
         self._adoption.reuse_before(lane, candidates)
-        pairs = [(custom_id, *parts_of(custom_id)) for custom_id in candidates]
         keys = [
             *(waiting, totals, self._key("lanes"), *self._store.batch_keys(batch_id)),
             *(self._key("batches"), self._key("epoch")),
-            *(self._store.task_key(task_id) for _, task_id, _ in pairs),
+            *self._store.task_keys(candidates),
         ]
-        args = [
-            *(batch_id, lane.name, limits.lines, limits.bytes, limits.embedding_inputs, tokens),
-            *(self._store.keep_journal, int(alone), epoch or self._adoption.epoch().id),
-            *(part for custom_id, _, number in pairs for part in (custom_id, number)),
-        ]
+        args = arguments(
+            batch=batch_id,
+            lane=lane.name,
+            limits=[limits.lines, limits.bytes, limits.embedding_inputs, tokens],
+            keep=self._store.keep_journal,
+            alone=alone,
+            epoch=epoch or self._adoption.epoch().id,
+            prompts=prompts_named(candidates),
+        )
         moved, word, damaged = self._store.run("seal", keys, args)
         for custom_id in damaged:
             error, name = JournalUnreadable("its record"), custom_id.decode()
@@ -149,17 +153,19 @@ class Lanes:
         """Send unanswered prompts of a batch back to their lane; returns a word for each."""
         words: dict[str, str] = {}
         for chunk in chunks(custom_ids):
-            pairs = [(custom_id, *parts_of(custom_id)) for custom_id in chunk]
             keys = [
                 *self._store.lane_keys(batch.lane),
                 self._key("lanes"),
-                *(self._store.task_key(task) for _, task, _ in pairs),
+                *self._store.task_keys(chunk),
             ]
-            args = [
-                *(batch.id, batch.lane.name, int(use_attempt), self._store.config.max_attempts),
-                self._store.keep_journal,
-                *(part for custom_id, _, number in pairs for part in (custom_id, number)),
-            ]
+            args = arguments(
+                batch=batch.id,
+                lane=batch.lane.name,
+                used=int(use_attempt),
+                most=self._store.config.max_attempts,
+                keep=self._store.keep_journal,
+                prompts=prompts_named(chunk),
+            )
             replies: list[bytes] = self._store.run("requeue", keys, args)
             words.update(zip(chunk, (reply.decode() for reply in replies), strict=True))
         return words

@@ -9,6 +9,7 @@ from typing import Literal, cast
 from batchq.common.troubles import REASONS, Trouble, TroubleReason
 from batchq.journal.records import AccountPause
 from batchq.journal.replies import count_of, milliseconds, replies_of
+from batchq.journal.scripts import arguments
 from batchq.journal.store import Store
 from batchq.prompt import Lane
 
@@ -41,9 +42,18 @@ class Pauses:
         ``pauses`` are the first and the longest. Only the small batch that tries whether it is over
         makes one grow; ``anew`` where that got on before it met the same.
         """
-        args = [batch, lane.name, trouble.reason, trouble.code, met_in]
-        args += [str(milliseconds(one)) for one in pauses]
-        args += [str(int(anew)), str(self._store.keep_journal)]
+        first, longest = map(milliseconds, pauses)
+        args = arguments(
+            batch=batch,
+            lane=lane.name,
+            reason=trouble.reason,
+            code=trouble.code,
+            met_in=met_in,
+            first=first,
+            longest=longest,
+            anew=anew,
+            keep=self._store.keep_journal,
+        )
         word = self._store.word("pause", [self._paused(lane.account)], args)
         return cast("Literal['BEGUN', 'GROWN', 'ALREADY']", word)
 
@@ -52,15 +62,19 @@ class Pauses:
         account can go on; false while another does, or it is too early.
         """
         last = self._store.batch_keys(pause.probe or batch_id)[0]
-        keys = [self._paused(pause.account), last]
-        return self._store.word("probe", keys, [batch_id, pause.probe]) == "TAKEN"
+        keys, args = (
+            [self._paused(pause.account), last],
+            arguments(batch=batch_id, last=pause.probe),
+        )
+        return self._store.word("probe", keys, args) == "TAKEN"
 
     def end(self, account: str, *, probe: str = "") -> int | None:
         """Let an account go on; with ``probe`` only where that is the batch that tried. Returns
         since when it was paused, None where it was not.
         """
         keys = [self._paused(account), self._well(account)]
-        word, since = self._store.run("unpause", keys, [probe, milliseconds(_WELL)])
+        args = arguments(probe=probe or None, keep=milliseconds(_WELL))
+        word, since = self._store.run("unpause", keys, args)
         return count_of(since) if word == b"ENDED" else None
 
     def was_well(self, account: str) -> bool:

@@ -28,7 +28,6 @@ __all__ = [
     "PromptRecord",
     "Receipt",
     "Revocation",
-    "RevokeMode",
     "Sample",
     "Search",
     "Sums",
@@ -134,9 +133,6 @@ class Search:
     of: str = ""
     looks: int = 0
     at: int = 0
-
-
-RevokeMode = Literal["now", "next", "said", "ended"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ __all__ = [
     "milliseconds",
     "opened",
     "parts_of",
+    "prompts_named",
     "prompts_out",
     "read_claim",
     "replies_of",
@@ -218,6 +219,13 @@ def parts_of(custom_id: str) -> tuple[str, int]:
     if parts is None:
         raise ValueError(f"{custom_id!r} is not the id of a prompt")
     return parts
+
+
+def prompts_named(custom_ids: Iterable[str]) -> list[dict[str, str]]:
+    """Prompts as scripts know them. The number is part of a field's name there: no double."""
+    return [
+        {"custom_id": custom_id, "number": str(parts_of(custom_id)[1])} for custom_id in custom_ids
+    ]
 
 
 def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:

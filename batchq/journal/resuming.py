@@ -15,6 +15,7 @@ from batchq.journal.replies import (
     replies_of,
     say_skipped,
 )
+from batchq.journal.scripts import arguments
 from batchq.journal.store import Store
 
 __all__ = ["Resuming"]
@@ -100,9 +101,8 @@ class Resuming:
     def sent(self, task_ids: Sequence[str]) -> None:
         """Note that the messages of these tasks were sent just now."""
         for chunk in chunks(task_ids):
-            self._store.run(
-                "sent", [self._key("resuming"), *map(self._store.task_key, chunk)], chunk
-            )
+            keys = [self._key("resuming"), *map(self._store.task_key, chunk)]
+            self._store.run("sent", keys, arguments(tasks=chunk))
 
     def let_go(self, task_ids: Iterable[str]) -> None:
         """Resume these tasks no more: there is no message to do it with. What they know stays."""

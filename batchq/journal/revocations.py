@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from batchq.journal.bodies import Bodies
+from batchq.journal.ends import Ends
 from batchq.journal.records import (
     Revocation,
-    RevokeMode,
     Walk,
 )
 from batchq.journal.replies import (
     CHUNK,
     milliseconds,
     opened,
-    prompts_out,
     replies_of,
 )
 from batchq.journal.store import Store
 from batchq.journal.waiting import Waiting
-from batchq.prompt import custom_id as id_of
 
 __all__ = ["Revocations"]
 
@@ -33,7 +30,7 @@ class Revocations:
         self._store = store
         self._redis = store.redis
         self._key = store.key
-        self._bodies = bodies
+        self._ends = Ends(store, bodies)
         self._waiting = waiting
 
     def stamped(self, stamps: Mapping[str, Iterable[str]]) -> list[str]:
@@ -56,36 +53,35 @@ class Revocations:
         return found
 
     def revoke(
-        self, task_id: str, *, token: str, mode: RevokeMode = "now", message: bytes = b""
+        self, task_id: str, *, token: str, message: bytes = b"", only_waiting: bool = False
     ) -> Revocation:
-        """Revoke a task, as far as the journal goes; see revoke.lua for modes and words.
+        """Revoke a task, as far as the journal goes; see revoke.lua for the words.
 
-        Who gets REVOKED is to tell Celery, and to say so with the mode ``said``. ``message`` is the
-        task's own where its delivery is at hand.
+        Who gets REVOKED is to tell Celery, and to let go of it then. ``message`` is the task's own
+        where its delivery is at hand. With ``only_waiting`` a task that is on its way back is
+        revoked at its next delivery.
         """
-        while True:
-            fields: dict[bytes, bytes] = self._redis.hgetall(self._store.task_key(task_id))
-            keys = [
-                self._store.task_key(task_id),
-                self._store.bodies_key(task_id),
-                self._store.task_lease_key(task_id),
-            ]
-            keys += [self._key("waiting"), self._key("resuming")]
-            args: list[Any] = [token, milliseconds(self._store.config.lease), task_id, mode]
-            args += [self._store.keep_journal, fields.get(b"captured_by", b"")]
-            args += [self._store.write(message) if message else b""]
-            for number, lane in prompts_out(fields):
-                keys += self._store.lane_keys(lane)
-                args += [number, id_of(task_id, number)]
-            outside = self._bodies.outside(task_id)
-            word, *kept = (part for part in self._store.run("revoke", keys, args))
-            if word != b"CHANGED":
-                break
-        if word == b"REVOKED":
-            self._bodies.delete(outside)
-        what = f"the message of task {task_id}"
-        found = self._store.read(kept[0], what) if kept and kept[0] else b""
-        return Revocation(word=word.decode(), message=found)
+        word, kept = self._ends.end(
+            "revoke",
+            task_id,
+            *([self._store.write(message)] if message else []),
+            token=token,
+            lease=milliseconds(self._store.config.lease),
+            only_waiting=only_waiting,
+            keep=self._store.keep_journal,
+        )
+        found = self._store.read(kept, f"the message of task {task_id}") if kept else b""
+        return Revocation(word=word, message=found)
+
+    def let_go(self, task_id: str, *, token: str, alive: bool = True) -> str:
+        """Celery knows that a task is revoked: nobody waits for its answers. Not where a run of it
+        is alive, which may be unless Celery has killed it; see let_go.lua for the words.
+        """
+        keep = self._store.keep_journal
+        word, _ = self._ends.end(
+            "let_go", task_id, token=token, done="REVOKED", alive=alive, keep=keep
+        )
+        return word
 
     def revoked(self, task_ids: Sequence[str]) -> set[str]:
         """Of tasks that nobody moves, those that are revoked, and Celery may not know it yet."""

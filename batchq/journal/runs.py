@@ -23,6 +23,7 @@ from batchq.journal.replies import (
     read_claim,
     to_dict,
 )
+from batchq.journal.scripts import arguments
 from batchq.journal.store import Store
 from batchq.prompt import Lane, Prompt
 
@@ -52,10 +53,15 @@ class Runs:
                 ),
                 self._key("resuming"),
             ],
-            [
-                *(token, milliseconds(self._store.config.lease), nesting, retries),
-                *(self._store.keep_journal, task_id, KILLS),
-            ],
+            arguments(
+                token=token,
+                lease=milliseconds(self._store.config.lease),
+                nesting=nesting,
+                retries=retries,
+                keep=self._store.keep_journal,
+                task=task_id,
+                kills=KILLS,
+            ),
         )
         word = reply[0].decode()
         if word != "CLAIMED":
@@ -69,7 +75,8 @@ class Runs:
             self._store.task_lease_key(task_id),
             self._key("resuming"),
         ]
-        return self._store.word("unclaim", keys, [token, task_id, self._store.write(message)])
+        args = arguments(self._store.write(message), token=token, task=task_id)
+        return self._store.word("unclaim", keys, args)
 
     def capture(
         self,
@@ -97,18 +104,26 @@ class Runs:
                 *(self._key(one) for one in ("waiting", "resuming", "lanes", "counters", "rounds")),
                 *(key for one in prompts for key in self._store.lane_keys(one.lane)),
             ]
-            rounds = 1 + max((one.round for one in prompts), default=0)
-            args: list[Any] = [token, task_id, self._store.write(message), self._store.keep_journal]
-            args += [next_number, name, _numbers(read), rounds]
-            for prompt, body in zip(prompts, bodies, strict=True):
-                args += _asked(prompt, body)
+            args = arguments(
+                self._store.write(message),
+                *(one for pair in zip(bodies, map(_record, prompts), strict=True) for one in pair),
+                token=token,
+                task=task_id,
+                keep=self._store.keep_journal,
+                calls=next_number,
+                name=name,
+                read=_numbers(read),
+                round=1 + max((one.round for one in prompts), default=0),
+                prompts=list(map(_asked, prompts)),
+            )
             point("capture.call")
             return self._store.word("capture", keys, args)
 
     def keep(self, task_id: str, *, message: bytes) -> str:
         """Keep the message of a delivery that found its task busy."""
         keys = [self._store.task_key(task_id), self._key("resuming")]
-        return self._store.word("keep", keys, [task_id, self._store.write(message)])
+        args = arguments(self._store.write(message), task=task_id)
+        return self._store.word("keep", keys, args)
 
     def note_step(self, task_id: str, *, token: str, name: str, value: str) -> str:
         """Write down the result of a step that the body runs once."""
@@ -133,10 +148,10 @@ class Runs:
         return self.note(task_id, token, {"trace": trace})
 
     def note(self, task_id: str, token: str, fields: Mapping[str, Any]) -> str:
-        flat = [part for pair in fields.items() for part in pair]
-        return self._store.word(
-            "note", [self._store.task_key(task_id)], [token, self._store.keep_journal, *flat]
+        args = arguments(
+            *fields.values(), token=token, keep=self._store.keep_journal, fields=list(fields)
         )
+        return self._store.word("note", [self._store.task_key(task_id)], args)
 
     def settle(
         self,
@@ -164,7 +179,15 @@ class Runs:
                 ),
                 *(self._key(name) for name in ("waiting", "resuming")),
             ],
-            [token, task_id, state, int(final), max(keep, 1), _numbers(read), *ask_again],
+            arguments(
+                token=token,
+                task=task_id,
+                state=state,
+                final=final,
+                keep=max(keep, 1),
+                read=_numbers(read),
+                ask_again=list(map(str, ask_again)),
+            ),
         )
         if word == "SETTLED":
             self._bodies.delete(outside)
@@ -178,7 +201,13 @@ class Runs:
             self._store.task_lease_key(task_id),
         ]
         keys += [self._key("resuming"), self._key("dead")]
-        args = [token, task_id, self._store.write(message), state, self._store.keep_journal]
+        args = arguments(
+            self._store.write(message),
+            token=token,
+            task=task_id,
+            state=state,
+            keep=self._store.keep_journal,
+        )
         return self._store.word("bury", keys, args)
 
     def lease(self, task_id: str, name: str = "") -> Lease:
@@ -216,18 +245,27 @@ class Runs:
         return {name.decode(errors="replace"): count_of(most) for name, most in found.items()}
 
 
-def _asked(prompt: Prompt, body: bytes) -> list[Any]:
-    """What capture.lua takes of one prompt; ``body`` is what stands in the place of its own."""
+def _record(prompt: Prompt) -> str:
+    """What the journal keeps of a prompt beside its body."""
     record = {
         "lane": prompt.lane.name,
         "fingerprint": prompt.fingerprint,
         "round": prompt.round,
         "site": prompt.site,
     }
-    return [
-        *(prompt.number, prompt.custom_id, prompt.lane.name, body, json.dumps(record)),
-        *(prompt.size, prompt.tokens, prompt.inputs),
-    ]
+    return json.dumps(record)
+
+
+def _asked(prompt: Prompt) -> dict[str, Any]:
+    """What capture.lua takes of one prompt by name."""
+    return {
+        "number": str(prompt.number),
+        "custom_id": prompt.custom_id,
+        "lane": prompt.lane.name,
+        "bytes": prompt.size,
+        "tokens": prompt.tokens,
+        "inputs": prompt.inputs,
+    }
 
 
 def _numbers(calls: Iterable[int]) -> str:

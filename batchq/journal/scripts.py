@@ -3,20 +3,39 @@
 A server that was restarted, or a replica that has taken over, knows no script. A call it could not
 run had no effect, so that call is made again, with the script itself; the calls beside it that had
 their effect are not.
+
+What a script is told by name is its first argument, as JSON, which `lua/includes/args.lua` reads.
+What is compressed, encrypted or JSON itself stands behind it as it is.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError
 
-__all__ = ["Scripts"]
+__all__ = ["Call", "Scripts", "arguments", "texts"]
 
 Call = tuple[Sequence[str], Sequence[Any]]
 """The keys and the arguments of one call."""
+
+
+def arguments(*plain: Any, **named: Any) -> list[Any]:
+    """What a script is told. Names that are None are left out: in Lua a null of JSON is true.
+
+    Numbers become those of Lua, which are exact up to 2**53; what is stored is written from them as
+    it is here. The number of a call is part of a field's name there, so it goes as a text.
+    """
+    said = {name: value for name, value in named.items() if value is not None}
+    return [json.dumps(said, ensure_ascii=False, separators=(",", ":")), *plain]
+
+
+def texts(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Fields as they are to stand in a hash."""
+    return {name: str(value) for name, value in fields.items()}
 
 
 class Scripts:

@@ -20,18 +20,19 @@ from batchq.journal.replies import (
     is_rubbish,
     milliseconds,
     opened,
+    parts_of,
     say_skipped,
 )
-from batchq.journal.scripts import Call, Scripts
+from batchq.journal.scripts import Call, Scripts, arguments
 from batchq.prompt import Lane, Outcome, pack, unpack
 from batchq.settings.record import Settings
 
 __all__ = ["Store"]
 
 _SCRIPTS = (
-    "advance adopt answer aside begin bury cancel capture claim close drop epoch event keep note "
-    "outside pause probe release renew requeue reuse revive revoke seal sent settle spare split "
-    "tell unclaim unpause wake"
+    "advance adopt answer aside begin bury cancel capture claim close epoch event keep let_go note "
+    "outside pause probe release renew requeue reuse revive_batch revive_task revoke seal sent "
+    "settle spare split tell unclaim unpause wake"
 ).split()
 
 
@@ -51,6 +52,10 @@ class Store:
 
     def task_key(self, task_id: str) -> str:
         return self.key("task", task_id)
+
+    def task_keys(self, custom_ids: Iterable[str]) -> list[str]:
+        """The key of the task of each prompt."""
+        return [self.task_key(parts_of(custom_id)[0]) for custom_id in custom_ids]
 
     def bodies_key(self, task_id: str) -> str:
         return self.key("bodies", task_id)
@@ -147,16 +152,22 @@ class Store:
             with kept(self, lease, self.config.lease):
                 yield
         finally:
-            self.word("release", keys, [lease.token])
+            self.word("release", keys, arguments(token=lease.token))
 
     def renew(self, leases: Iterable[Lease], duration: timedelta) -> list[bool]:
         """Keep leases a while longer; returns for each whether it is still held."""
         calls: list[Call] = []
         for lease in leases:
             keys = [lease.key, lease.owner] if lease.owner else [lease.key]
-            args: list[Any] = [lease.token, milliseconds(duration)]
+            run = None
             if lease.run_of:
                 keys.append(self.key("running"))
-                args += [f"{lease.token} {lease.run_of}", self.keep_journal]
+                run = f"{lease.token} {lease.run_of}"
+            args = arguments(
+                token=lease.token,
+                lease=milliseconds(duration),
+                run=run,
+                keep=self.keep_journal,
+            )
             calls.append((keys, args))
         return [word == "RENEWED" for word in self.words("renew", calls)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
 
 from batchq.journal.bodies import Bodies
+from batchq.journal.ends import Ends
 from batchq.journal.replies import (
     milliseconds,
-    prompts_out,
 )
+from batchq.journal.scripts import arguments
 from batchq.journal.store import Store
 from batchq.prompt import Lane
 from batchq.prompt import custom_id as id_of
@@ -26,6 +26,7 @@ class Tasks:
         self._redis = store.redis
         self._key = store.key
         self._bodies = bodies
+        self._ends = Ends(store, bodies)
 
     def body_of(self, task_id: str, number: int) -> bytes | None:
         """What a call of this task asks; None where that is not kept any more."""
@@ -54,37 +55,19 @@ class Tasks:
         )
         return [(member.decode(errors="replace"), int(score)) for member, score in found]
 
-    def revive(self, name: str, *, ask_again: bool = False) -> Literal["task", "batch"] | None:
-        """Let a dead task, or a batch that is set aside, be tried again; returns which it was.
-
-        With ``ask_again``, what the batch's files do not say counts as not answered.
-        """
-        kinds: list[tuple[Literal["task", "batch"], str, str]] = [
-            ("task", self._store.task_key(name), self._key("dead")),
-            ("batch", self._store.batch_keys(name)[0], self._key("batches")),
-        ]
-        for kind, key, index in kinds:
-            keys = [key, index, self._key("resuming")]
-            args = [name, kind, self._store.keep_journal, int(ask_again)]
-            if self._store.word("revive", keys, args) == "REVIVED":
-                return kind
-        return None
+    def revive(self, task_id: str) -> bool:
+        """Let a dead task be tried again; False where it is not dead."""
+        keys = [self._store.task_key(task_id), self._key("dead"), self._key("resuming")]
+        args = arguments(task=task_id, keep=self._store.keep_journal)
+        return self._store.word("revive_task", keys, args) == "REVIVED"
 
     def drop(self, task_id: str) -> None:
         """Forget a task that Celery knows to be final: nobody waits for its answers.
 
         What stays for a while is the mark that refuses a second delivery.
         """
-        fields: dict[bytes, bytes] = self._redis.hgetall(self._store.task_key(task_id))
-        keys = [self._store.task_key(task_id), self._store.bodies_key(task_id)]
-        keys += [self._key("waiting"), self._key("resuming")]
-        args: list[Any] = [task_id, max(1, milliseconds(self._store.config.keep_done))]
-        for number, lane in prompts_out(fields):
-            keys += self._store.lane_keys(lane)
-            args += [number, id_of(task_id, number)]
-        outside = self._bodies.outside(task_id)
-        self._store.word("drop", keys, args)
-        self._bodies.delete(outside)
+        keep = max(1, milliseconds(self._store.config.keep_done))
+        self._ends.end("let_go", task_id, done="DROPPED", alive=False, keep=keep)
 
     def open_prompts(self, task_id: str) -> list[tuple[Lane, str]]:
         """The prompts of a task that have no outcome, by custom id, each with its lane."""

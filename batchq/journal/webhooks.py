@@ -10,6 +10,7 @@ from typing import Literal, cast
 
 from batchq.journal.records import BatchRecord
 from batchq.journal.replies import milliseconds
+from batchq.journal.scripts import arguments
 from batchq.journal.store import Store
 
 __all__ = ["WEBHOOKS_COUNT", "Telling", "Webhooks"]
@@ -50,8 +51,13 @@ class Webhooks:
         keys += [self._key("lease", "batch", batch.id), self._key("batches")]
         keys += [self._key("webhooks", account)]
         chain = uuid.uuid4().hex
-        pauses = milliseconds(_REMEMBERED), milliseconds(WEBHOOKS_COUNT)
-        word = self._store.word("tell", keys, [batch.id, pauses[0], chain, pauses[1]])
+        args = arguments(
+            batch=batch.id,
+            remember=milliseconds(_REMEMBERED),
+            chain=chain,
+            count=milliseconds(WEBHOOKS_COUNT),
+        )
+        word = self._store.word("tell", keys, args)
         return Telling(word=cast("Literal['WOKEN']", word), chain=chain)
 
     def note_end(self, account: str, *, told: bool) -> None:

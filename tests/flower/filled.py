@@ -223,7 +223,7 @@ def _dead(steps: Steps) -> str:
 
 def _revoked(steps: Steps) -> str:
     task_id = ask(steps.journal, chat("nobody wants to know"))
-    steps.journal.revocations.revoke(task_id, token="nobody", mode="said")
+    steps.journal.revocations.let_go(task_id, token="nobody")
     return task_id
 
 

@@ -261,7 +261,7 @@ def test_prompts_of_which_nothing_is_known_any_more(steps: Steps, filled: Filled
     lane = Lane(account="default", endpoint="/v1/chat/completions", model="gone")
     asked = capture_many(steps.journal, 3, lane=lane)
     revoked = ask(steps.journal, chat("no"), lane=lane)
-    steps.journal.revocations.revoke(revoked, token="t", mode="said")
+    steps.journal.revocations.let_go(revoked, token="t")
     gone, foreign, kept = asked
     steps.server.client.delete(steps.journal.store.task_key(gone.task_id))
     steps.server.client.delete(steps.journal.store.task_key(foreign.task_id))

@@ -1,12 +1,15 @@
 -- A step on a batch asks to begin: at most one at a time holds the batch's lease.
 -- KEYS: 1 lease, 2 batch hash, 3 open batches
--- ARGV: 1 token, 2 lease in ms, 3 batch id, 4 how often in a row a step may kill its worker,
---       5 how long a batch that is set aside waits to be retried, in ms, 6 why it is set aside
+-- args: token, lease (in ms), batch (its id), kills (how often in a row a step may kill its
+--       worker), patience (how long a batch that is set aside waits to be retried, in ms), why (it
+--       is set aside)
 -- Returns: BEGUN, HELD (a step is under way elsewhere), DEAD (it is set aside) or GONE
--- @include "now"
-local lease, batch, token = KEYS[1], KEYS[2], ARGV[1]
-local holder = redis.call("GET", lease)
-if holder and holder ~= token then
+-- @include "args"
+-- @include "crashes"
+-- @include "leases"
+-- @include "wakes"
+local lease, batch, token = KEYS[1], KEYS[2], args.token
+if is_taken(lease, token) then
   return "HELD"
 end
 local known = redis.call("HMGET", batch, "state", "step", "dead_at")
@@ -15,18 +18,15 @@ if not known[1] then
 elseif known[3] then
   return "DEAD"
 end
--- First a write that a full Redis takes: it then takes the others too, and what runs gets done.
-redis.call("HDEL", batch, "wakes", "woken_at")
+forget_wakes(batch)
 if known[2] and known[2] ~= token then
   -- The step before this one neither ended nor gave up its lease: its worker is gone.
-  if redis.call("HINCRBY", batch, "crashes", 1) >= tonumber(ARGV[4]) then
-    local now = now_ms()
-    redis.call("HSET", batch, "dead_at", now, "note", ARGV[6])
+  if count_crash(batch) >= args.kills then
     redis.call("HDEL", batch, "step")
-    redis.call("ZADD", KEYS[3], now + ARGV[5], ARGV[3])
+    set_aside(batch, KEYS[3], args.batch, args.patience, args.why)
     return "DEAD"
   end
 end
-redis.call("SET", lease, token, "PX", ARGV[2])
+redis.call("SET", lease, token, "PX", args.lease)
 redis.call("HSET", batch, "step", token)
 return "BEGUN"

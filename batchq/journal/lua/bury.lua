@@ -1,19 +1,22 @@
 -- A task that killed its workers has failed by it. It is kept with its message and its answers,
 -- so that it can be retried.
 -- KEYS: 1 task hash, 2 bodies hash, 3 lease, 4 resuming tasks, 5 dead tasks
--- ARGV: 1 token, 2 task id, 3 the task's message, 4 Celery's state, 5 time to live in ms
+-- args: token, task (its id), state (Celery's), keep (time to live in ms)
+-- ARGV: 2 the task's message
 -- Returns: BURIED or LOST (another run took over)
+-- @include "args"
+-- @include "expiry"
 -- @include "now"
+-- @include "runs"
 local task = KEYS[1]
-if redis.call("HGET", task, "run") ~= ARGV[1] then
+if not is_current_run(task, args.token) then
   return "LOST"
 end
 local now = now_ms()
 redis.call("HDEL", task, "run", "next", "sends", "sent_for")
-redis.call("HSET", task, "message", ARGV[3], "done", ARGV[4])
-redis.call("PEXPIRE", task, ARGV[5])
-redis.call("PEXPIRE", KEYS[2], ARGV[5])
-redis.call("ZREM", KEYS[4], ARGV[2])
-redis.call("ZADD", KEYS[5], now, ARGV[2])
+redis.call("HSET", task, "message", ARGV[2], "done", args.state)
+keep_for(args.keep, task, KEYS[2])
+redis.call("ZREM", KEYS[4], args.task)
+redis.call("ZADD", KEYS[5], now, args.task)
 redis.call("DEL", KEYS[3])
 return "BURIED"

@@ -1,7 +1,7 @@
 -- A run of a task's body asks to begin: at most one run at a time holds the lease.
 -- KEYS: 1 task hash, 2 bodies hash, 3 lease, 4 resuming tasks
--- ARGV: 1 token, 2 lease in ms, 3 nesting, 4 retries, 5 time to live in ms, 6 task id,
---       7 how often a run may die before its task does
+-- args: token, lease (in ms), nesting, retries, keep (time to live in ms), task (its id),
+--       kills (how often a run may die before its task does)
 -- Returns: {word} or {"CLAIMED", the task hash as a flat list}
 --   BUSY     this run is under way elsewhere
 --   ENDING   the run before this one has not given up its lease yet
@@ -11,8 +11,11 @@
 --   DEAD     the run is claimed, and is to fail: those before it died, each with its worker
 --   CLAIMED  go on; the hash holds what was asked and answered so far
 -- A "run" is told apart by (nesting, retries): self.replace raises the first, a retry the second.
+-- @include "args"
+-- @include "expiry"
+-- @include "leases"
 local task, bodies, lease = KEYS[1], KEYS[2], KEYS[3]
-local nesting, retries = tonumber(ARGV[3]), tonumber(ARGV[4])
+local nesting, retries = args.nesting, args.retries
 
 local known = redis.call("HMGET", task, "nesting", "retries", "done", "waiting", "run")
 if known[1] then
@@ -24,8 +27,7 @@ if known[1] then
     return { "DONE" }
   end
   local newer = nesting > nesting_before or retries > retries_before
-  local holder = redis.call("GET", lease)
-  if holder and holder ~= ARGV[1] then
+  if is_taken(lease, args.token) then
     return { newer and "ENDING" or "BUSY" }
   end
   if newer and tonumber(known[4] or 0) > 0 then
@@ -44,7 +46,7 @@ if known[1] then
     redis.call("HDEL", task, "done", "waiting", "message")
   elseif known[3] then
     redis.call("HDEL", task, "next")
-    redis.call("ZREM", KEYS[4], ARGV[6])
+    redis.call("ZREM", KEYS[4], args.task)
     return { "DONE" }
   elseif tonumber(known[4] or 0) > 0 then
     return { "WAITING" }
@@ -52,18 +54,18 @@ if known[1] then
   -- A write that a full Redis takes: it then takes the others too. A task that it knows gets done;
   -- a new one is refused below, as a whole.
   redis.call("HDEL", task, "next")
-  if known[5] and known[5] ~= ARGV[1] and not newer then
+  if known[5] and known[5] ~= args.token and not newer then
     -- The run before this one neither ended nor gave up its lease. It may have been paused for
     -- longer than that: whatever ends in order sets the count back.
-    if redis.call("HINCRBY", task, "crashes", 1) >= tonumber(ARGV[7]) then
+    if redis.call("HINCRBY", task, "crashes", 1) >= args.kills then
       redis.call("HSET", task, "dead", 1)
     end
   end
 end
 
-redis.call("SET", lease, ARGV[1], "PX", ARGV[2])
-redis.call("HSET", task, "nesting", nesting, "retries", retries, "run", ARGV[1])
-redis.call("PEXPIRE", task, ARGV[5])
+redis.call("SET", lease, args.token, "PX", args.lease)
+redis.call("HSET", task, "nesting", nesting, "retries", retries, "run", args.token)
+keep_for(args.keep, task)
 if redis.call("HEXISTS", task, "dead") == 1 then
   return { "DEAD" }
 end

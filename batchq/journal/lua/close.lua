@@ -2,38 +2,34 @@
 -- is added up.
 -- KEYS: 1 batch hash, 2 batch's prompts, 3 lease, 4 open batches, 5 closed batches,
 --       6 its lane's sums, 7 the day's sums, 8 lanes that have sums
--- ARGV: 1 token, 2 batch id, 3 how long to keep it in ms, 4 how long to keep sums in ms,
---       5 lane name, 6 how many arguments its fields are, then field, value, ...,
---       then what to add up: name, number, ...
+-- args: token, batch (its id), keep (how long, in ms), keep_sums (likewise), lane (its name),
+--       fields, tally (what to add up, by name; none where there is nothing)
 -- Returns: CLOSED or LOST
+-- @include "args"
+-- @include "expiry"
+-- @include "fields"
+-- @include "leases"
 -- @include "now"
-if redis.call("GET", KEYS[3]) ~= ARGV[1] then
+if not holds(KEYS[3], args.token) then
   return "LOST"
 end
 local now = now_ms()
 -- First a write that a full Redis takes: it then takes the others too, and what runs gets done.
-redis.call("ZREM", KEYS[4], ARGV[2])
-local sums = 7 + tonumber(ARGV[6])
-for at = 7, sums - 1, 2 do
-  redis.call("HSET", KEYS[1], ARGV[at], ARGV[at + 1])
-end
+redis.call("ZREM", KEYS[4], args.batch)
+write_fields(KEYS[1], args.fields)
 redis.call("HSET", KEYS[1], "state", "closed", "closed_at", now)
-redis.call("PEXPIRE", KEYS[1], ARGV[3])
-redis.call("PEXPIRE", KEYS[2], ARGV[3])
-redis.call("ZADD", KEYS[5], now, ARGV[2])
-redis.call("ZREMRANGEBYSCORE", KEYS[5], "-inf", now - ARGV[3])
-redis.call("PEXPIRE", KEYS[5], ARGV[3])
-if #ARGV > sums then
+redis.call("ZADD", KEYS[5], now, args.batch)
+redis.call("ZREMRANGEBYSCORE", KEYS[5], "-inf", now - args.keep)
+keep_for(args.keep, KEYS[1], KEYS[2], KEYS[5])
+if args.tally then
   -- Sums that somebody has spoiled stop no batch.
-  for at = sums, #ARGV, 2 do
-    redis.pcall("HINCRBY", KEYS[6], ARGV[at], ARGV[at + 1])
-    redis.pcall("HINCRBY", KEYS[7], ARGV[at], ARGV[at + 1])
+  for what, number in pairs(args.tally) do
+    redis.pcall("HINCRBY", KEYS[6], what, number)
+    redis.pcall("HINCRBY", KEYS[7], what, number)
   end
-  redis.pcall("ZADD", KEYS[8], now, ARGV[5])
-  redis.pcall("ZREMRANGEBYSCORE", KEYS[8], "-inf", now - ARGV[4])
-  for at = 6, 8 do
-    redis.call("PEXPIRE", KEYS[at], ARGV[4])
-  end
+  redis.pcall("ZADD", KEYS[8], now, args.lane)
+  redis.pcall("ZREMRANGEBYSCORE", KEYS[8], "-inf", now - args.keep_sums)
+  keep_for(args.keep_sums, KEYS[6], KEYS[7], KEYS[8])
 end
 redis.call("DEL", KEYS[3])
 return "CLOSED"

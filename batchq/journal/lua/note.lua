@@ -1,12 +1,16 @@
--- A run writes down one more field of its journal: a step it ran once, a call it made live.
+-- A run writes down more fields of its journal: a step it ran once, a call it made live.
 -- KEYS: 1 task hash
--- ARGV: 1 token, 2 time to live in ms, then field, value, ...
+-- args: token, keep (time to live in ms), fields (their names)
+-- ARGV: from 2 on the value of each
 -- Returns: NOTED or LOST (another run took over)
-if redis.call("HGET", KEYS[1], "run") ~= ARGV[1] then
+-- @include "args"
+-- @include "expiry"
+-- @include "runs"
+if not is_current_run(KEYS[1], args.token) then
   return "LOST"
 end
-for at = 3, #ARGV, 2 do
-  redis.call("HSET", KEYS[1], ARGV[at], ARGV[at + 1])
+for at, name in ipairs(args.fields) do
+  redis.call("HSET", KEYS[1], name, ARGV[1 + at])
 end
-redis.call("PEXPIRE", KEYS[1], ARGV[2])
+keep_for(args.keep, KEYS[1])
 return "NOTED"

@@ -1,10 +1,12 @@
 -- The holder of a lease gives it up.
 -- KEYS: 1 lease, 2 batch hash, where it is the lease of a batch
--- ARGV: 1 token
+-- args: token
 -- Returns: RELEASED or LOST
+-- @include "args"
+-- @include "leases"
 if KEYS[2] then
   local known = redis.call("HMGET", KEYS[2], "step", "state", "create_intent_at")
-  if known[1] == ARGV[1] then
+  if known[1] == args.token then
     -- The step has ended in order, whatever came of it. Only while a batch is looked for that may
     -- have been created, nothing has got on: the next to die or to fail is the next in a row.
     redis.call("HDEL", KEYS[2], "step")
@@ -13,7 +15,7 @@ if KEYS[2] then
     end
   end
 end
-if redis.call("GET", KEYS[1]) ~= ARGV[1] then
+if not holds(KEYS[1], args.token) then
   return "LOST"
 end
 redis.call("DEL", KEYS[1])

@@ -1,21 +1,24 @@
 -- The holder of a lease keeps it a while longer.
 -- KEYS: 1 lease, 2 the hash whose field `run` names the rightful holder, if there is one,
 --       3 runs of bodies that have renewed a lease, for the lease of one
--- ARGV: 1 token, 2 lease in ms, 3 the run, as it is listed there, 4 time to live in ms
+-- args: token, lease (in ms), run (as it is listed there), keep (time to live in ms)
 -- Returns: RENEWED or LOST
+-- @include "args"
+-- @include "expiry"
+-- @include "leases"
 -- @include "now"
+-- @include "runs"
 if KEYS[3] then
-  redis.call("ZADD", KEYS[3], "nx", now_ms(), ARGV[3])
-  redis.call("PEXPIRE", KEYS[3], ARGV[4])
+  redis.call("ZADD", KEYS[3], "nx", now_ms(), args.run)
+  keep_for(args.keep, KEYS[3])
 end
-local holder = redis.call("GET", KEYS[1])
-if holder == ARGV[1] then
-  redis.call("PEXPIRE", KEYS[1], ARGV[2])
+if holds(KEYS[1], args.token) then
+  keep_for(args.lease, KEYS[1])
   return "RENEWED"
 end
-if not holder and KEYS[2] and redis.call("HGET", KEYS[2], "run") == ARGV[1] then
+if KEYS[2] and not is_taken(KEYS[1], args.token) and is_current_run(KEYS[2], args.token) then
   -- It ran out while its holder could not renew it, and nobody has taken it since.
-  redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
+  redis.call("SET", KEYS[1], args.token, "PX", args.lease)
   return "RENEWED"
 end
 return "LOST"

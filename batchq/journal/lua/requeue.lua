@@ -1,36 +1,37 @@
 -- Prompts of a batch that were not answered go back to their lane, in the order in which they
 -- were first asked.
 -- KEYS: 1 lane, 2 lane's totals, 3 lanes, then the task hash of each prompt
--- ARGV: 1 batch id, 2 lane name, 3 attempts used up (0 or 1), 4 max attempts, 5 time to live in ms,
---       then for each prompt: custom id, number
+-- args: batch (its id), lane (its name), used (attempts, 0 or 1), most (attempts), keep (time to
+--       live in ms), prompts (custom_id and number of each)
 -- Returns: a word for each prompt: REQUEUED, EXHAUSTED (it has no attempt left: answer it with an
 --       error),
 --          ELSEWHERE (it is answered, or not in this batch any more)
 --          or BROKEN (its task's key is none of ours)
+-- @include "args"
+-- @include "expiry"
+-- @include "lanes"
 local lane, totals = KEYS[1], KEYS[2]
-local place = "batch:" .. ARGV[1]
+local place = "batch:" .. args.batch
 local words = {}
-for index = 4, #KEYS do
-  local task = KEYS[index]
-  local custom_id, number = ARGV[6 + 2 * (index - 4)], ARGV[7 + 2 * (index - 4)]
+for at, asked in ipairs(args.prompts) do
+  local task, number = KEYS[3 + at], asked.number
   local prompt = redis.pcall("HMGET", task, number .. ":place", number .. ":attempts",
     number .. ":at", number .. ":bytes", number .. ":tokens", number .. ":from")
   if prompt.err then
     words[#words + 1] = "BROKEN"
   elseif prompt[1] ~= place then
     words[#words + 1] = "ELSEWHERE"
-  elseif (tonumber(prompt[2]) or 0) + ARGV[3] >= tonumber(ARGV[4]) then
+  elseif (tonumber(prompt[2]) or 0) + args.used >= args.most then
     words[#words + 1] = "EXHAUSTED"
   else
     -- First a write that a full Redis takes: it then takes the others too.
-    redis.call("PEXPIRE", task, ARGV[5])
-    redis.pcall("HINCRBY", task, number .. ":attempts", ARGV[3])
+    keep_for(args.keep, task)
+    redis.pcall("HINCRBY", task, number .. ":attempts", args.used)
     redis.call("HSET", task, number .. ":place", "lane", number .. ":from",
-      (prompt[6] and prompt[6] .. " " or "") .. ARGV[1])
-    redis.call("ZADD", lane, tonumber(prompt[3]) or 0, custom_id)
-    redis.pcall("HINCRBY", totals, "bytes", tonumber(prompt[4]) or 0)
-    redis.pcall("HINCRBY", totals, "tokens", tonumber(prompt[5]) or 0)
-    redis.call("SADD", KEYS[3], ARGV[2])
+      (prompt[6] and prompt[6] .. " " or "") .. args.batch)
+    enter_lane(lane, totals, asked.custom_id, tonumber(prompt[3]) or 0, tonumber(prompt[4]) or 0,
+      tonumber(prompt[5]) or 0)
+    redis.call("SADD", KEYS[3], args.lane)
     words[#words + 1] = "REQUEUED"
   end
 end

@@ -3,13 +3,10 @@
 -- before it has, the task stands among the resuming ones, without a lease, until another has.
 -- KEYS: 1 task hash, 2 bodies hash, 3 lease, 4 waiting tasks, 5 resuming tasks,
 --       then for each prompt that is out: its lane, its lane's totals
--- ARGV: 1 token, 2 lease in ms, 3 task id, 4 mode, 5 time to live in ms, 6 the capture that the
---       prompts are of, 7 the task's message, if its delivery is at hand,
---       then for each prompt that is out: number, custom id
---   mode now    revoke it
---        next   revoke it; where its message is under way, leave it to its next delivery
---        said   Celery has said so itself: only let go of it, unless a run of it is alive
---        ended  likewise, and its run is dead
+-- args: token, lease (in ms), task (its id), only_waiting (whether one that is on its way back is
+--       left to its delivery), keep (time to live in ms), captured_by (the capture that the prompts
+--       are of), prompts (number and custom_id of each that is out)
+-- ARGV: 2 the task's message, if its delivery is at hand
 -- Returns: {word} or {"REVOKED", the task's message}
 --   UNKNOWN  the journal knows nothing of it
 --   DONE     it has ended
@@ -18,57 +15,36 @@
 --            again
 --   CHANGED  it has asked something else meanwhile: look again
 --   REVOKED  it is revoked
-local task, lease, token, mode = KEYS[1], KEYS[3], ARGV[1], ARGV[4]
-local known = redis.call("HMGET", task, "nesting", "retries", "done", "run", "captured_by", "next",
-  "message", "waiting", "calls")
-if not known[1] then
-  return { "UNKNOWN" }
-end
-local message = known[6] or known[7] or (ARGV[7] ~= "" and ARGV[7])
-local holder = redis.call("GET", lease)
-local told = mode == "said" or mode == "ended"
+-- @include "args"
+-- @include "ends"
+-- @include "expiry"
+-- @include "lanes"
+-- @include "marks"
+local task, lease = KEYS[1], KEYS[3]
+local known = look_at(task)
+local message = known.next or known.message or ARGV[2]
+local passes_by = args.only_waiting and known.waiting == 0
 
-if known[3] == "REVOKED" then
-  if not known[7] or (holder and not told) then
+if not known.nesting then
+  return { "UNKNOWN" }
+elseif known.done == "REVOKED" then
+  if not known.message or redis.call("EXISTS", lease) == 1 then
     return { "ALREADY" }
   end
-elseif known[3] and known[3] ~= "RETRY" and not known[6] and ARGV[7] == "" then
+elseif has_ended(known) and not ARGV[2] then
   return { "DONE" }
-elseif known[4] and holder and holder ~= token and mode ~= "ended" then
+elseif is_running(known, lease, args.token) or passes_by or not message then
   redis.call("HSET", task, "revoked", 1)
   return { "RUNNING" }
-elseif not told and not message then
-  redis.call("HSET", task, "revoked", 1)
-  return { "RUNNING" }
-elseif mode == "next" and tonumber(known[8] or 0) == 0 then
-  redis.call("HSET", task, "revoked", 1)
-  return { "RUNNING" }
-elseif known[5] and known[5] ~= ARGV[6] then
+elseif has_asked_on(known, args.captured_by) then
   return { "CHANGED" }
 end
 
-for index = 6, #KEYS, 2 do
-  local at = 8 + index - 6
-  local size = redis.call("HMGET", task, ARGV[at] .. ":bytes", ARGV[at] .. ":tokens")
-  if redis.call("ZREM", KEYS[index], ARGV[at + 1]) == 1 then
-    redis.pcall("HINCRBY", KEYS[index + 1], "bytes", -(tonumber(size[1]) or 0))
-    redis.pcall("HINCRBY", KEYS[index + 1], "tokens", -(tonumber(size[2]) or 0))
-    if redis.call("ZCARD", KEYS[index]) == 0 then
-      redis.call("DEL", KEYS[index + 1])
-    end
-  end
-end
-redis.call("DEL", task, KEYS[2])
-redis.call("HSET", task, "nesting", known[1], "retries", known[2], "done", "REVOKED",
-  "calls", known[9] or 0)
-redis.call("ZREM", KEYS[4], ARGV[3])
-if told then
-  redis.call("ZREM", KEYS[5], ARGV[3])
-  redis.call("DEL", lease)
-else
-  redis.call("HSET", task, "message", message)
-  redis.call("ZADD", KEYS[5], 0, ARGV[3])
-  redis.call("SET", lease, token, "PX", ARGV[2])
-end
-redis.call("PEXPIRE", task, ARGV[5])
-return { "REVOKED", told and "" or message }
+leave_lanes(task, args.prompts, KEYS, 6)
+leave_a_mark(task, KEYS[2], "REVOKED")
+redis.call("HSET", task, "message", message)
+keep_for(args.keep, task)
+redis.call("ZREM", KEYS[4], args.task)
+redis.call("ZADD", KEYS[5], 0, args.task)
+redis.call("SET", lease, args.token, "PX", args.lease)
+return { "REVOKED", message }

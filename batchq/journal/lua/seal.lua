@@ -1,26 +1,23 @@
 -- Prompts leave their lane for a batch, in order, as far as the batch's limits allow.
 -- KEYS: 1 lane, 2 lane's totals, 3 lanes, 4 batch hash, 5 batch's prompts, 6 open batches,
 --       7 the journal's names, then the task hash of each candidate
--- ARGV: 1 batch id, 2 lane name, 3 max lines, 4 max bytes, 5 max inputs, 6 max tokens,
---       7 time to live in ms, 8 whether nothing else is queued (1 or 0), 9 the journal's name,
---       then for each candidate: custom id, number
+-- args: batch (its id), lane (its name), limits (lines, bytes, inputs, tokens), keep (time to live
+--       in ms), alone (whether nothing else is queued), epoch (the journal's name), prompts
+--       (custom_id and number of each candidate)
 -- Returns: {prompts moved, FULL or MORE, the custom ids of candidates that are damaged}
+-- @include "args"
+-- @include "expiry"
+-- @include "filling"
+-- @include "lanes"
 -- @include "now"
-if redis.call("HGET", KEYS[7], "id") ~= ARGV[9] then
+if redis.call("HGET", KEYS[7], "id") ~= args.epoch then
   -- It was emptied a moment ago: first the provider is looked through for what is lost.
   return { 0, "FULL", {} }
 end
 local lane, totals, batch, prompts = KEYS[1], KEYS[2], KEYS[4], KEYS[5]
-local batch_id = ARGV[1]
-local under_way = redis.call("HMGET", batch, "state", "upload_intent_at")
-if under_way[1] and (under_way[1] ~= "sealed" or tonumber(under_way[2] or 0) > 0) then
-  -- Whoever filled it was held up, and another has taken it from there: its file is written.
+local _, sums = look_into(batch)
+if not sums then
   return { 0, "FULL", {} }
-end
-local limits = { tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]) }
-local sums = redis.call("HMGET", batch, "lines", "bytes", "inputs", "tokens")
-for i = 1, 4 do
-  sums[i] = tonumber(sums[i] or 0)
 end
 
 local now = now_ms()
@@ -38,10 +35,10 @@ local function leave_with_a_share(custom_id)
   redis.call("ZREM", lane, custom_id)
 end
 
-for index = 8, #KEYS do
-  local custom_id, number = ARGV[10 + 2 * (index - 8)], ARGV[11 + 2 * (index - 8)]
+for at, prompt in ipairs(args.prompts) do
+  local task, custom_id, number = KEYS[7 + at], prompt.custom_id, prompt.number
   if redis.call("ZSCORE", lane, custom_id) then
-    local size = redis.pcall("HMGET", KEYS[index], number .. ":bytes", number .. ":inputs",
+    local size = redis.pcall("HMGET", task, number .. ":bytes", number .. ":inputs",
       number .. ":tokens", number .. ":place")
     local bytes, inputs, tokens = tonumber(size[1]), tonumber(size[2]), tonumber(size[3])
     if size.err or size[1] and not (bytes and inputs and tokens) then
@@ -53,9 +50,7 @@ for index = 8, #KEYS do
       leave_with_a_share(custom_id)
     elseif size[4] ~= "lane" then
       -- It was answered behind this lane's back: what has an outcome is not asked again.
-      redis.call("ZREM", lane, custom_id)
-      redis.pcall("HINCRBY", totals, "bytes", -bytes)
-      redis.pcall("HINCRBY", totals, "tokens", -tokens)
+      take_from_lane(lane, totals, custom_id, bytes, tokens)
     else
       local next_sums = { sums[1] + 1, sums[2] + bytes, sums[3] + inputs, sums[4] + tokens }
       local fits = true
@@ -63,8 +58,8 @@ for index = 8, #KEYS do
         -- The first prompt of a batch goes: what can never fit was refused at capture. With
         -- tokens only if nothing else is queued, for then waiting would not help, and our count
         -- of them is an estimate that the provider may well see otherwise.
-        local exempt = sums[1] == 0 and (i < 4 or ARGV[8] == "1")
-        fits = fits and (exempt or next_sums[i] <= limits[i])
+        local exempt = sums[1] == 0 and (i < 4 or args.alone)
+        fits = fits and (exempt or next_sums[i] <= args.limits[i])
       end
       if not fits then
         word = "FULL"
@@ -72,27 +67,20 @@ for index = 8, #KEYS do
       end
       sums = next_sums
       moved = moved + 1
-      redis.call("ZREM", lane, custom_id)
-      redis.pcall("HINCRBY", totals, "bytes", -bytes)
-      redis.pcall("HINCRBY", totals, "tokens", -tokens)
-      redis.call("HSET", KEYS[index], number .. ":place", "batch:" .. batch_id)
-      redis.call("ZADD", prompts, sums[1], custom_id)
+      take_from_lane(lane, totals, custom_id, bytes, tokens)
+      enter_batch(task, number, custom_id, args.batch, prompts, sums[1])
     end
   end
 end
 
-if redis.call("ZCARD", lane) == 0 then
-  redis.call("SREM", KEYS[3], ARGV[2])
-  redis.call("DEL", totals)
+if forget_empty_lane(lane, totals) then
+  redis.call("SREM", KEYS[3], args.lane)
 end
 if moved > 0 then
-  redis.call("HSETNX", batch, "lane", ARGV[2])
+  redis.call("HSETNX", batch, "lane", args.lane)
   redis.call("HSETNX", batch, "sealed_at", now)
   redis.call("HSETNX", batch, "state", "sealed")
-  redis.call("HSET", batch, "lines", sums[1], "bytes", sums[2], "inputs", sums[3],
-    "tokens", sums[4])
-  redis.call("PEXPIRE", batch, ARGV[7])
-  redis.call("PEXPIRE", prompts, ARGV[7])
-  redis.call("ZADD", KEYS[6], now, batch_id)
+  note_filled(batch, KEYS[6], args.batch, sums, now)
+  keep_for(args.keep, batch, prompts)
 end
 return { moved, word, damaged }

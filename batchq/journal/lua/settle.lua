@@ -1,17 +1,20 @@
 -- A run has ended without a question. Its task is final, or will be tried again.
 -- KEYS: 1 task hash, 2 bodies hash, 3 lease, 4 waiting tasks, 5 resuming tasks
--- ARGV: 1 token, 2 task id, 3 Celery's state, 4 final (1) or to be retried (0), 5 time to live in
---       ms, 6 the numbers of the answers that its runs have read,
---       then the numbers of the answers that the retry is to ask again
+-- args: token, task (its id), state (Celery's), final (or to be retried), keep (time to live in
+--       ms), read (the numbers of the answers that its runs have read), ask_again (the numbers of
+--       those that the retry is to ask again)
 -- Returns: SETTLED or LOST (another run took over)
+-- @include "args"
+-- @include "expiry"
+-- @include "runs"
 local task, bodies, lease = KEYS[1], KEYS[2], KEYS[3]
 local looked_at = { record = true, at = true, attempts = true, receipt = true }
-if redis.call("HGET", task, "run") ~= ARGV[1] then
+if not is_current_run(task, args.token) then
   return "LOST"
 end
 
 local known = redis.call("HMGET", task, "nesting", "retries", "next")
-if ARGV[4] == "1" then
+if args.final then
   -- What is left is the mark that refuses a second delivery, and for people to look at, which
   -- calls there were: without what they asked, and what came back. A delivery that found the task
   -- busy is still to end by the mark, or, where it is the task's replacement, by the revoke.
@@ -31,26 +34,25 @@ if ARGV[4] == "1" then
     redis.call("HSET", task, field[1], field[2])
   end
 else
-  for at = 7, #ARGV do
-    local number = ARGV[at]
+  for _, number in ipairs(args.ask_again) do
     redis.call("HDEL", bodies, number)
     redis.call("HDEL", task, number .. ":record", number .. ":at", number .. ":bytes",
       number .. ":tokens", number .. ":inputs", number .. ":attempts", number .. ":place",
       number .. ":outcome", number .. ":receipt", number .. ":from")
   end
-  redis.call("HSET", task, "read", ARGV[6])
+  redis.call("HSET", task, "read", args.read)
   redis.call("HDEL", task, "message", "run", "sent_for")
   if redis.call("HEXISTS", task, "dead") == 0 then
     -- It ended in order. What came before was not the body's doing, or is over.
     redis.call("HDEL", task, "crashes")
   end
-  redis.call("PEXPIRE", bodies, ARGV[5])
+  keep_for(args.keep, bodies)
 end
-redis.call("HSET", task, "done", ARGV[3])
-redis.call("PEXPIRE", task, ARGV[5])
-redis.call("ZREM", KEYS[4], ARGV[2])
+redis.call("HSET", task, "done", args.state)
+keep_for(args.keep, task)
+redis.call("ZREM", KEYS[4], args.task)
 if not known[3] then
-  redis.call("ZREM", KEYS[5], ARGV[2])
+  redis.call("ZREM", KEYS[5], args.task)
 end
 redis.call("DEL", lease)
 return "SETTLED"
