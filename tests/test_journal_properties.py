@@ -62,6 +62,7 @@ class Task:
     id: str
     prompts: dict[int, Known] = field(default_factory=dict[int, Known])
     token: str = ""
+    asked_by: str = ""
     retries: int = 0
     calls: int = 0
     done: bool = False
@@ -106,7 +107,11 @@ class Machine(RuleBasedStateMachine):
         """The answer of Redis was lost, and the client sent the same capture once more."""
         task = self.known[name]
         word = self.journal.runs.capture(
-            task.id, token=task.token, message=message(task.id), prompts=[], next_number=task.calls
+            task.id,
+            token=task.asked_by,
+            message=message(task.id),
+            prompts=[],
+            next_number=task.calls,
         )
         assert word == ("LOST" if task.done else "ALREADY")
 
@@ -361,6 +366,7 @@ class Machine(RuleBasedStateMachine):
             next_number=task.calls,
         )
         assert word == "CAPTURED"
+        task.asked_by = task.token
         task.prompts.update({each.number: Known(each) for each in prompts})
 
     def _settle(self, task: Task, *, final: bool, ask_again: Any = ()) -> str:

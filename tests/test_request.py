@@ -58,6 +58,7 @@ def request_of() -> dict[str, Any]:
     ("error", "told"),
     [
         (Parked("CAPTURED"), ["task-batched"]),
+        (Parked("ADOPTED"), ["task-batched"]),
         (Parked("ALREADY"), ["task-batched"]),
         # Its task is revoked, or another run of it has taken over.
         (Parked("REVOKED"), []),

@@ -48,7 +48,7 @@ def park(delivery: Delivery, run: Run, message: bytes) -> None:
     )
     point("capture.called")
     delivery.parked = word
-    if word == "CAPTURED":
+    if word == "ADOPTED":
         reuse_asked(task.app, run.asked)
     if word == "REVOKED":
         end_revoked(task, token=delivery.lease.token, message=message)

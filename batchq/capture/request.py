@@ -37,4 +37,4 @@ def _that_tells(base: Any) -> Any:
     return TellsBatched
 
 
-_WAITS = (("CAPTURED",), ("ALREADY",))
+_WAITS = (("CAPTURED",), ("ADOPTED",), ("ALREADY",))

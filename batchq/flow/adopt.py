@@ -253,10 +253,9 @@ def reuse_asked(app: Celery[Any], prompts: Sequence[Prompt]) -> None:
     """Give prompts that were captured just now what is paid for already, where there is any."""
     journal = journal_of(app)
     try:
-        if journal.adoption.has_adopted():
-            asked = [(prompt.custom_id, prompt.lane, prompt.fingerprint) for prompt in prompts]
-            if ready := journal.adoption.reuse(asked):
-                resume(app, ready)
+        asked = [(prompt.custom_id, prompt.lane, prompt.fingerprint) for prompt in prompts]
+        if ready := journal.adoption.reuse(asked):
+            resume(app, ready)
     except redis.RedisError as error:
         # They stay in their lanes, and are looked at again when those are sealed.
         logger.warning(

@@ -32,6 +32,9 @@ __all__ = ["Runs"]
 _LISTED = 100
 """How many of the longest runs are looked at."""
 
+_CAPTURES = ("waiting", "resuming", "lanes", "counters", "rounds", "adopted")
+"""The keys that a capture writes to or looks at, beside its task's and its lanes'."""
+
 
 class Runs:
     """What a run of a body asks of the journal and writes into it."""
@@ -91,6 +94,7 @@ class Runs:
     ) -> str:
         """Write down what a run asked. ``read`` are the calls whose answers its task has read.
 
+        The word is ADOPTED in the place of CAPTURED where lines of lost batches may ask the same.
         Raises StorageAway, and nothing is written, where a large body cannot be kept.
         """
         with self._bodies.kept_outside(task_id, prompts) as kept:
@@ -101,7 +105,7 @@ class Runs:
                     self._store.bodies_key(task_id),
                     self._store.task_lease_key(task_id),
                 ),
-                *(self._key(one) for one in ("waiting", "resuming", "lanes", "counters", "rounds")),
+                *(self._key(one) for one in (_CAPTURES)),
                 *(key for one in prompts for key in self._store.lane_keys(one.lane)),
             ]
             args = arguments(

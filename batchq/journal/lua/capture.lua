@@ -1,13 +1,14 @@
 -- What a run asked goes to the journal and to its lanes, and the run gives up its lease.
 -- KEYS: 1 task hash, 2 bodies hash, 3 lease, 4 waiting tasks, 5 resuming tasks, 6 lanes,
---       7 counters, 8 the most rounds of each task name,
+--       7 counters, 8 the most rounds of each task name, 9 adopted lines,
 --       then for each prompt: its lane, its lane's totals
 -- args: token, task (its id), keep (time to live in ms), calls (the number of its next call), name,
 --       read (the numbers of the answers that its runs have read), round (which this is), prompts
 --       (number, custom_id, lane, bytes, tokens and inputs of each)
 -- ARGV: 2 the task's message, then for each prompt: its body, its record
--- Returns: CAPTURED, ALREADY (this run has written before), LOST (another run took over) or
---          REVOKED (its task was revoked while it ran: nothing is written)
+-- Returns: CAPTURED, or ADOPTED where lines of lost batches may ask the same; ALREADY (this run has
+--          written before), LOST (another run took over) or REVOKED (its task was revoked while it
+--          ran: nothing is written)
 -- @include "args"
 -- @include "expiry"
 -- @include "lanes"
@@ -31,13 +32,13 @@ redis.call("HLEN", bodies)
 redis.call("ZCARD", KEYS[4])
 redis.call("ZCARD", KEYS[5])
 redis.call("SCARD", KEYS[6])
-for at = 9, #KEYS, 2 do
+for at = 10, #KEYS, 2 do
   redis.call("ZCARD", KEYS[at])
 end
 
 local now = now_ms()
 for at, prompt in ipairs(args.prompts) do
-  local number, lane, totals = prompt.number, KEYS[7 + 2 * at], KEYS[8 + 2 * at]
+  local number, lane, totals = prompt.number, KEYS[8 + 2 * at], KEYS[9 + 2 * at]
   redis.call("HSET", bodies, number, ARGV[1 + 2 * at])
   redis.call("HSET", task, number .. ":record", ARGV[2 + 2 * at], number .. ":at", now,
     number .. ":bytes", prompt.bytes, number .. ":tokens", prompt.tokens,
@@ -62,4 +63,4 @@ if args.round > 1 then
 end
 redis.call("HDEL", task, "run", "sends", "sent_for", "crashes")
 redis.call("DEL", lease)
-return "CAPTURED"
+return redis.call("EXISTS", KEYS[9]) == 1 and "ADOPTED" or "CAPTURED"
