@@ -344,7 +344,8 @@ def test_whoever_goes_on_after_an_action_is_not_taken_back(
     browser: Browser, site: Site, steps: Steps
 ) -> None:
     """What acted is shown anew after two seconds: a page that is on its way then comes all the
-    same, however long Flower takes."""
+    same, however long Flower takes.
+    """
     task_id = ask(steps.journal, chat("waits too"))
     browser.open(site, f"/batches/task/{task_id}")
     browser.click("form.batchq-act button")
