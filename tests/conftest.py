@@ -21,12 +21,20 @@ import tests.installed  # noqa: F401 for its effect, before all that reads what 
 import kombu.pools
 import pytest
 from celery.result import AsyncResult
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from tests import harness
 from tests.harness import Emulator, HasPid, Process, ReservedPort, Server, Stack
 
 if TYPE_CHECKING:
     from tests.outcomes import World
+
+# How long an example takes says how busy the machine is, in CI and elsewhere.
+hypothesis_settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("busy")
 
 REDIS_PORT = pytest.StashKey[ReservedPort]()
 EMULATOR_PORT = pytest.StashKey[ReservedPort]()
@@ -80,12 +88,6 @@ def pytest_collection_finish() -> None:
     # full collection would look through it again, for a tenth of the time that the tests take.
     gc.collect()
     gc.freeze()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_terminal_summary() -> None:
-    # Hypothesis is imported only now where no test uses it, and asks the collector who holds what.
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
