@@ -63,18 +63,13 @@ LONGEST = (
     *("test_health", "test_flow", "test_broker_faults", "test_rubbish", "test_signals"),
     *("test_cli_check", "test_revoke", "test_cli", "test_restart", "test_prometheus"),
     *("test_states", "test_chord_part", "test_keepalive", "test_journal_properties"),
+    *("test_hostile_rows", "test_refused_accounts", "test_pytest_plugin", "test_lost_journal"),
+    *("test_paused_account_in_workers", "test_large_bodies", "test_paused_accounts"),
     # Of those marked long.
     *("test_bodies_at_random", "test_more_bodies_at_random", "test_demo", "test_partitions"),
-    *(
-        "test_chaos",
-        "test_redis_solo",
-        "test_redis_threads",
-        "test_redis_links",
-        "test_failover",
-        "test_compose",
-        "test_examples",
-    ),
-    *("test_sweep_flush", "test_sweep_user"),
+    *("test_many_images", "test_chaos", "test_redis_solo", "test_redis_threads", "test_failover"),
+    *("test_redis_links", "test_compose", "test_examples", "test_clocks", "test_standin"),
+    *("test_sweep_flush", "test_sweep_user", "test_sweep_fetch", "test_sweep_rescue"),
 )
 
 
