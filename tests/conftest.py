@@ -21,12 +21,20 @@ import tests.installed  # noqa: F401 for its effect, before all that reads what 
 import kombu.pools
 import pytest
 from celery.result import AsyncResult
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from tests import harness
 from tests.harness import Emulator, HasPid, Process, ReservedPort, Server, Stack
 
 if TYPE_CHECKING:
     from tests.outcomes import World
+
+# How long an example takes says how busy the machine is, in CI and elsewhere.
+hypothesis_settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("busy")
 
 REDIS_PORT = pytest.StashKey[ReservedPort]()
 EMULATOR_PORT = pytest.StashKey[ReservedPort]()
@@ -55,18 +63,13 @@ LONGEST = (
     *("test_health", "test_flow", "test_broker_faults", "test_rubbish", "test_signals"),
     *("test_cli_check", "test_revoke", "test_cli", "test_restart", "test_prometheus"),
     *("test_states", "test_chord_part", "test_keepalive", "test_journal_properties"),
+    *("test_hostile_rows", "test_refused_accounts", "test_pytest_plugin", "test_lost_journal"),
+    *("test_paused_account_in_workers", "test_large_bodies", "test_paused_accounts"),
     # Of those marked long.
     *("test_bodies_at_random", "test_more_bodies_at_random", "test_demo", "test_partitions"),
-    *(
-        "test_chaos",
-        "test_redis_solo",
-        "test_redis_threads",
-        "test_redis_links",
-        "test_failover",
-        "test_compose",
-        "test_examples",
-    ),
-    *("test_sweep_flush", "test_sweep_user"),
+    *("test_many_images", "test_chaos", "test_redis_solo", "test_redis_threads", "test_failover"),
+    *("test_redis_links", "test_compose", "test_examples", "test_clocks", "test_standin"),
+    *("test_sweep_flush", "test_sweep_user", "test_sweep_fetch", "test_sweep_rescue"),
 )
 
 
@@ -80,12 +83,6 @@ def pytest_collection_finish() -> None:
     # full collection would look through it again, for a tenth of the time that the tests take.
     gc.collect()
     gc.freeze()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_terminal_summary() -> None:
-    # Hypothesis is imported only now where no test uses it, and asks the collector who holds what.
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -212,6 +212,8 @@ class Server(Process):
                 *("--appendonly", "yes"),
                 *("--save", ""),
                 *("--maxmemory-policy", "noeviction"),
+                # A replica is served at once: else it waits 5 s for others that might come.
+                *("--repl-diskless-sync-delay", "0"),
                 # Its new title would overwrite the environment, and with it our mark.
                 *("--set-proc-title", "no"),
                 *self.options,

@@ -223,7 +223,7 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(LINES, max_size=5))
 def test_what_the_provider_refuses_is_what_is_told(lines: list[object]) -> None:
     raw = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in lines]
@@ -395,7 +395,7 @@ def test_what_cannot_be_read_is_named_by_its_line(bad: object, why: str) -> None
     assert why in second.why
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.one_of(st.binary(max_size=40), LINES), max_size=4))
 def test_rubbish_is_no_reason_to_fall_over(lines: list[object]) -> None:
     for found in read(*lines):

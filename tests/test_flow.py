@@ -377,7 +377,8 @@ def test_a_prompt_that_seems_too_large_gets_its_try(make: Callable[..., Steps]) 
     assert [batch["status"] for batch in steps.until_over()] == ["completed"]
 
 
-def test_a_refusal_teaches_the_limit_and_takes_no_attempt(steps: Steps) -> None:
+def test_a_refusal_teaches_the_limit_and_takes_no_attempt(make: Callable[..., Steps]) -> None:
+    steps = make(batchq_poll_longest=60)
     steps.emulator.fault("token_limit_exceeded", limit=50)
     asked = [capture(steps.journal, tokens=40) for _ in range(3)]
     flush(steps.app, everything=True)
@@ -387,6 +388,7 @@ def test_a_refusal_teaches_the_limit_and_takes_no_attempt(steps: Steps) -> None:
     assert attempts(steps, asked) == [0, 0, 0]
 
     def answered() -> bool:
+        steps.advance(timedelta(minutes=1))
         flush(steps.app)
         return steps.journal.tallies.counters().get("answered") == 3
 

@@ -410,7 +410,6 @@ def run_machine(server: Server) -> None:
             settings=hypothesis_settings(
                 max_examples=80,
                 stateful_step_count=30,
-                deadline=None,
                 database=None,
                 suppress_health_check=list(HealthCheck),
             ),

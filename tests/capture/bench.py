@@ -122,8 +122,9 @@ class Bench:
     def _is_finished(self, batch_id: str) -> bool:
         record = self.journal.batches.get(batch_id)
         assert record is not None
-        # A batch has several moments to wait for, one after the other.
-        self.emulator.advance(timedelta(minutes=1))
+        # A batch has three moments to wait for, one after the other, and one poll for all of them.
+        for _ in range(3):
+            self.emulator.advance(timedelta(minutes=1))
         poll(self.app, batch_id, record.chain)
         record = self.journal.batches.get(batch_id)
         return record is not None and record.state == "finished"

@@ -37,7 +37,7 @@ _ERRORS = st.lists(_ERROR, max_size=2) | st.fixed_dictionaries({"data": st.lists
 _LIKELY = {"request_counts": _COUNTS, "errors": _ERRORS, "status": st.just("completed")}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     answer=st.fixed_dictionaries(
         {"id": st.just("batch_1")},

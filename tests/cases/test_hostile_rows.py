@@ -310,7 +310,7 @@ _ROWS = st.fixed_dictionaries(
 _RECORD = BatchRecord(id="b", lane=LANE, state="finished", lines=1, bytes=1, tokens=1, sealed_at=1)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(row=_ROWS, cut=st.integers(0, 20) | st.none())
 def test_every_row_has_an_outcome_that_can_be_kept_and_given(
     row: dict[str, Any], cut: int | None

@@ -150,9 +150,7 @@ _AMQP = st.fixed_dictionaries(
 )
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     properties=_AMQP,
     own=st.dictionaries(st.sampled_from(["mine", "x-mine", "compress"]), _VALUES),
