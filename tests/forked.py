@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -71,8 +72,9 @@ class _Fork:
         self.pid = pid
         sessions.add(pid)
         # Not before it has a session of its own could it be killed with all that it starts.
-        while self.poll() is None and os.getsid(pid) != pid:
-            time.sleep(0.001)
+        with suppress(ProcessLookupError):  # It has ended, and its exit code is on its way.
+            while self.poll() is None and os.getsid(pid) != pid:
+                time.sleep(0.001)
 
     def poll(self) -> int | None:
         return self._process.exitcode
@@ -85,7 +87,8 @@ class _Fork:
 
     def send_signal(self, number: signal.Signals) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # Likewise.
+                os.kill(self.pid, number)
 
 
 class Forked(_Fork):
