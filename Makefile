@@ -54,21 +54,15 @@ steady: $(VENV)/.compiled
 	$(BIN)/python -m tests.steady --runs $(RUNS) -- $(TEST_ARGS)
 
 long: $(VENV)/.compiled
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m long
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m long
 
 test-openai2: $(VENV_OPENAI2)/.test
 	$(VENV_OPENAI2)/bin/python -m pytest -n 3 --dist loadfile tests/capture tests/test_webhook.py
 
 # What Celery's users rely on, where it takes longer: RabbitMQ, results in a database, other
-# settings, gevent, Celery 5.7. Both parts side by side: each of them waits for half of its time.
+# settings, gevent, Celery 5.7.
 fidelity: $(VENV)/.dev $(VENV_CELERY57)/.test
-	@$(MAKE) --no-print-directory --jobs 2 fidelity-more fidelity-celery57
-
-.PHONY: fidelity-more fidelity-celery57
-fidelity-more:
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/fidelity/more_*.py
-
-fidelity-celery57:
 	$(VENV_CELERY57)/bin/python -m pytest tests/fidelity/test_redis_prefork.py \
 	  tests/test_install.py tests/test_keepalive_keys.py tests/test_seams.py
 
