@@ -77,13 +77,7 @@ def say(line: str) -> None:
 
 def throughput(tasks: int, rounds: int) -> None:
     bench = Bench(tasks)
-    wait(bench.worker_is_up, "the worker answers")
-    bench.nothing()  # so that both processes have imported everything
-    bench.batched()
-    found: dict[str, list[float]] = {}
-    for _ in range(rounds):
-        for name, took in (bench.nothing() | bench.ignored() | bench.batched()).items():
-            found.setdefault(name, []).append(took)
+    found = bench.rounds(rounds)
     plain = found["does nothing"]
     for name, seconds in found.items():
         ratio = of(plain, seconds)
@@ -124,6 +118,17 @@ class Bench:
         self.body_size = 0
         self.journal_bytes: list[float] = []
         self.state_bytes: list[float] = []
+
+    def rounds(self, number: int) -> dict[str, list[Any]]:
+        """So many rounds of each, which take turns."""
+        wait(self.worker_is_up, "the worker answers")
+        self.nothing()  # so that both processes have imported everything
+        self.batched()
+        found: dict[str, list[Any]] = {}
+        for _ in range(number):
+            for name, passed in (self.nothing() | self.ignored() | self.batched()).items():
+                found.setdefault(name, []).append(passed)
+        return found
 
     def worker_is_up(self) -> bool:
         return bool(self.app.app.control.ping(timeout=0.5))

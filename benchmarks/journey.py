@@ -21,7 +21,7 @@ from typing import Any
 import redis
 
 from benchmarks.capture import Bench, say
-from benchmarks.services import machine, processor_seconds, valkey, wait, worker
+from benchmarks.services import machine, processor_seconds, valkey, worker
 
 MOST = {"capture": 1.9, "resume": 1.8}
 """What each may cost the worker, against a task that does nothing with the same payload."""
@@ -59,15 +59,7 @@ def rounds(tasks: int, number: int, url: str, pid: int) -> dict[str, list[Spent]
         info = server.info("cpu")
         return Spent(processor_seconds(pid), info["used_cpu_user"] + info["used_cpu_sys"])
 
-    bench = Bench(tasks, spent)
-    wait(bench.worker_is_up, "the worker answers")
-    bench.nothing()  # so that both processes have imported everything
-    bench.batched()
-    found: dict[str, list[Spent]] = {}
-    for _ in range(number):
-        for name, cost in (bench.nothing() | bench.ignored() | bench.batched()).items():
-            found.setdefault(name, []).append(cost)
-    return found
+    return Bench(tasks, spent).rounds(number)
 
 
 def report(found: dict[str, list[Spent]], tasks: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-__all__ = ["UNITS", "dollars", "in_units", "many", "span"]
+__all__ = ["UNITS", "dollars", "first_few", "in_units", "many", "span"]
 
 
 def dollars(nanodollars: int) -> str:
@@ -45,3 +45,10 @@ def many(count: int, what: str) -> str:
     """``1 prompt``, ``2 prompts``, ``2 batches``."""
     ending = "" if count == 1 else "es" if what.endswith("ch") else "s"
     return f"{count:,} {what}{ending}"
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """``a, b, c and 4 more``: nobody reads hundreds."""
+    left_out = len(names) - most
+    shown = ", ".join(names[:most])
+    return f"{shown} and {left_out:,} more" if left_out > 0 else shown

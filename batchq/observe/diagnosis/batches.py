@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from batchq.common.words import first_few
 from batchq.observe.diagnosis.finding import Finding, problem, warning
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ NOT_TAKEN = timedelta(minutes=10)
 
 NOT_SUBMITTED = timedelta(minutes=30)
 """After so long a batch is submitted, or its provider does not take it. Likewise."""
-
-_NAMED = 3
 
 
 def batches(seen: Seen) -> Iterator[Finding]:
@@ -55,8 +54,4 @@ def _age(batch: BatchRecord, at: int) -> timedelta:
 
 
 def _named(some: Sequence[BatchRecord]) -> str:
-    """The first of them by name, for nobody reads hundreds."""
-    left_out = len(some) - _NAMED
-    names = ", ".join(one.id for one in some[:_NAMED])
-    more = f" and {left_out:,} more" if left_out > 0 else ""
-    return f"{'batch' if len(some) == 1 else 'batches'} {names}{more}"
+    return f"{'batch' if len(some) == 1 else 'batches'} {first_few([one.id for one in some])}"

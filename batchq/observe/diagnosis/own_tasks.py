@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from batchq.common.words import span
+from batchq.common.words import first_few, span
 from batchq.observe.diagnosis.finding import Finding, info, warning
 
 if TYPE_CHECKING:
@@ -136,10 +136,4 @@ def _by(tasks: Iterable[OwnTask], option: str) -> str:
 
 
 def _names(tasks: list[OwnTask]) -> str:
-    names = sorted(task.name for task in tasks)
-    left_out = len(names) - _SHOWN
-    shown = ", ".join(names[:_SHOWN])
-    return f"{shown} and {left_out} more" if left_out > 0 else shown
-
-
-_SHOWN = 3
+    return first_few(sorted(task.name for task in tasks))
