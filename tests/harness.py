@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -31,7 +32,7 @@ from batchq.emulator import process as emulator_process
 from batchq.journal.clock import Clock
 from tests import forked
 from tests.forked import Forked, Piped
-from tests.living import Living, group, living, present, read
+from tests.living import Living, group, held_up, living, present, read
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -56,36 +57,50 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def wait_until(
-    condition: Callable[[], T | None], *, description: str, timeout: float = 30, every: float = 0.05
+    condition: Callable[[], T | None],
+    *,
+    description: str,
+    timeout: float = 30,
+    every: float = 0.05,
+    held_up: Callable[[], float] = float,
 ) -> T:
-    """Ask `condition` until its answer is true, and return that answer."""
-    deadline = time.monotonic() + timeout
+    """Ask `condition` until its answer is true, and return that answer.
+
+    The seconds of `held_up` are given on top: those in which nothing could be done about it.
+    """
+    began = time.monotonic()
     while not (answer := condition()):
-        if time.monotonic() > deadline:
+        if time.monotonic() - began > timeout + held_up():
             raise AssertionError(f"after {timeout:g} s still not: {description} (last: {answer!r})")
         time.sleep(every)
     return answer
 
 
 class ReservedPort:
-    """A free port nobody else gets until it is released to the server that is to listen on it.
+    """A free port that no other test gets for as long as this object lives.
 
-    It lies below the range from which systems hand out ports, so it stays free between two starts
-    of the same server too.
+    Until it is released nobody can listen on it. It lies below the range from which systems hand
+    out ports, so it stays free between two starts of the same server too.
     """
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
         first = 10_000 + os.getpid() * 7 % 20_000
         for number in range(first, first + 2_000):
-            held = socket.socket()
+            # Who is to listen has it seconds after it was released, and the tests beside this one
+            # look for theirs meanwhile: the same number of UDP, which no server here uses, says to
+            # them that it is taken.
+            claim, held = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
             try:
+                claim.bind(("127.0.0.1", number))
                 held.bind(("127.0.0.1", number))
             except OSError:
+                claim.close()
                 held.close()
                 continue
             self.number = number
             self._socket = held
+            weakref.finalize(self, claim.close)
             return
         raise RuntimeError(f"no free port from {first} on")
 
@@ -147,7 +162,11 @@ class Process:
         return self.log.read_text(errors="replace")
 
     def wait_for_output(self, text: str, *, timeout: float = 30) -> None:
-        """Wait until the log holds `text`; a process that ends before that is an error."""
+        """Wait until the log holds `text`; a process that ends before that is an error.
+
+        Time in which it could run and got no processor is not counted: a start takes three seconds
+        of one, and many start at once here.
+        """
 
         def printed() -> bool:
             if text in self.output():
@@ -155,7 +174,12 @@ class Process:
             assert self.exit_code is None, f"{self.name} ended with {self.exit_code}"
             return False
 
-        wait_until(printed, description=f"{self.name} prints {text!r}", timeout=timeout)
+        wait_until(
+            printed,
+            description=f"{self.name} prints {text!r}",
+            timeout=timeout,
+            held_up=lambda: held_up(self.pid),
+        )
 
     def wait(self, *, timeout: float = 30) -> int:
         return self._popen.wait(timeout)

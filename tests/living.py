@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Living", "children", "group", "living", "present", "read"]
+__all__ = ["Living", "children", "group", "held_up", "living", "present", "read"]
 
 
 class Living(NamedTuple):
@@ -54,3 +54,9 @@ def read(pid: int, name: str) -> str:
             return file.read().decode(errors="replace")
     except OSError:  # it ended, or is not ours to look at
         return ""
+
+
+def held_up(pid: int) -> float:
+    """The seconds in which a process's first thread could have run and had no processor."""
+    fields = read(pid, "schedstat").split()  # Nanoseconds: ran, waited; then how often.
+    return int(fields[1]) / 1e9 if fields else 0.0

@@ -9,6 +9,7 @@ import pytest
 from tests.harness import (
     MARK,
     Process,
+    ReservedPort,
     Server,
     keys_without_end,
     left_running,
@@ -50,3 +51,31 @@ def test_a_process_left_behind_is_found(tmp_path: Path) -> None:
 def test_what_never_happens_is_named(redis_url: str) -> None:
     with pytest.raises(AssertionError, match="still not: the moon is blue"):
         wait_until(lambda: False, description="the moon is blue", timeout=0.1)
+
+
+def test_a_released_port_is_nobody_elses() -> None:
+    """Flower listens seconds after it was given its port, and a test beside it took that one."""
+    ports = [ReservedPort() for _ in range(3)]
+    for port in ports:
+        port.release()
+    more = [ReservedPort() for _ in range(3)]
+    assert len({port.number for port in ports + more}) == 6
+    for port in more:
+        port.release()
+
+
+def test_a_start_that_gets_no_processor_is_not_late(tmp_path: Path) -> None:
+    """A worker with three seconds of work to do until it was ready had thirty, and was not."""
+    one = min(os.sched_getaffinity(0))
+    work = f"import os; os.sched_setaffinity(0, [{one}]); sum(range(10**7)); print('done')"
+    beside = f"import os; os.sched_setaffinity(0, [{one}])\nwhile True: pass"
+    burning = [
+        Process([sys.executable, "-S", "-c", beside], name="burns", log=tmp_path / f"burns{n}")
+        for n in range(6)
+    ]
+    process = Process([sys.executable, "-S", "-c", work], name="works", log=tmp_path / "works")
+    try:
+        process.wait_for_output("done", timeout=0.5)
+    finally:
+        for each in [process, *burning]:
+            each.kill()

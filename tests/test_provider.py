@@ -320,7 +320,8 @@ class TestUnclear:
 
     def test_nobody_listens(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PROVIDER_KEY", CANARY)
-        url = f"http://127.0.0.1:{ReservedPort().release()}/v1"
+        nobodys = ReservedPort()
+        url = f"http://127.0.0.1:{nobodys.number}/v1"
         with pytest.raises(ProviderUnclear, match="ConnectError") as caught:
             Provider("default", Account(base_url=url, api_key="env:PROVIDER_KEY")).retrieve("b")
         assert_tells_no_secret(caught.value)
