@@ -13,8 +13,8 @@ import socket
 import ssl
 import struct
 import threading
-from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Literal, Self
 
 Mode = Literal["pass", "blackhole", "reset", "delay", "cut", "oneway", "zombie"]
 
@@ -36,17 +36,17 @@ class _Connection:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter | None = None
     dead: bool = False
-    tasks: list[asyncio.Task[Any]] = field(default_factory=list["asyncio.Task[Any]"])
 
     def reset(self) -> None:
         for writer in (self.client, self.server):
             if writer is None:
                 continue
-            # A connection of TLS that has ended knows no socket, and does not say so.
+            # A connection of TLS that has ended knows no socket, and in Python 3.11.2 no way to be
+            # aborted either; it does not say so.
             with contextlib.suppress(OSError, AttributeError):
                 if (raw := writer.get_extra_info("socket")) is not None:
                     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
+                writer.transport.abort()
 
 
 class Proxy:
