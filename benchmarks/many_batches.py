@@ -15,15 +15,13 @@ import os
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.services import machine, program, valkey, wait
-from demo.services import free_port, listening
+from benchmarks.services import flower, machine, page, valkey
 from tests import webhooks
 from tests.flower.scene import DAY, TICKETS, Scene
 
@@ -83,15 +81,7 @@ class Side:
             registry.register(collector(app))
             assert b"batchq_up 1.0" in generate_latest(registry)
 
-        port = free_port()
-        argv = [sys.executable, "-m", "celery", "--app", "benchmarks.app", "flower"]
-        os.environ["BENCHMARK_PREFIX"] = prefix
-        running.enter_context(
-            program([*argv, "--address=127.0.0.1", f"--port={port}"], log=folder / f"{prefix}.log")
-        )
-        url = f"http://127.0.0.1:{port}/batches/live"
-        wait(lambda: listening(port), "Flower listens")
-        wait(lambda: "being read" not in read(url), "Flower has read them all")
+        _, url = running.enter_context(flower(prefix, folder))
         self.looks: dict[str, Callable[[], object]] = {
             "a webhook is handled": self.webhook,
             "metrics are scraped": scrape,
@@ -126,19 +116,6 @@ def seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
-def page(url: str) -> str:
-    with urllib.request.urlopen(url) as answer:  # noqa: S310 our own, on this machine
-        text: str = answer.read().decode()
-        return text
-
-
-def read(url: str) -> str:
-    try:
-        return page(url)
-    except OSError:
-        return "being read"
 
 
 if __name__ == "__main__":

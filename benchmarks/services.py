@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -33,6 +34,35 @@ def worker(module: str, directory: Path, *words: str) -> Iterator[int]:
     argv = [sys.executable, "-m", "celery", "--app", module, "worker", "--loglevel", "warning"]
     with program([*argv, "--without-mingle", "--without-gossip", *words], log=log) as process:
         yield process.pid
+
+
+@contextmanager
+def flower(prefix: str, directory: Path) -> Iterator[tuple[int, str]]:
+    """Flower over the journal with this prefix, once it has read all of it: its process id, and the
+    address of what its first page shows.
+    """
+    os.environ["BENCHMARK_PREFIX"] = prefix
+    port = free_port()
+    argv = [sys.executable, "-m", "celery", "--app", "benchmarks.app", "flower"]
+    argv += ["--address=127.0.0.1", f"--port={port}"]
+    with program(argv, log=directory / f"{prefix}.log") as process:
+        url = f"http://127.0.0.1:{port}/batches/live"
+        wait(lambda: listening(port), "Flower listens")
+        wait(lambda: _has_read(url), "Flower has read them all")
+        yield process.pid, url
+
+
+def page(url: str) -> str:
+    with urllib.request.urlopen(url) as answer:  # noqa: S310 our own, on this machine
+        text: str = answer.read().decode()
+        return text
+
+
+def _has_read(url: str) -> bool:
+    try:
+        return "being read" not in page(url)
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -168,11 +168,11 @@ def test_a_dead_task_is_revived_with_its_answers(journal: Journal) -> None:
     lease, claimed = claim(journal, "t")
     assert claimed.word == "DEAD"
     journal.runs.bury("t", token=lease.token, message=message("t"), state="FAILURE")
-    assert journal.resuming.stuck(unclaimed_for=SECOND) == []
+    assert journal.resuming.look().stuck(unclaimed_for=SECOND) == []
     assert journal.tasks.revive("t")
     assert not journal.tasks.revive("t")
     assert journal.tasks.dead() == []
-    assert journal.resuming.stuck(unclaimed_for=SECOND) == ["t"]
+    assert journal.resuming.look().stuck(unclaimed_for=SECOND) == ["t"]
     assert journal.tasks.messages(["t"]) == [message("t")]
     died(journal, 2)
     again = claim(journal, "t")[1]
@@ -212,11 +212,11 @@ def test_a_run_that_died_is_sent_again_once_in_a_while(journal: Journal) -> None
     journal.answers.add(LANE, [(asked.custom_ids[0], outcome())])
     journal.resuming.sent(["t"])
     died(journal)
-    assert journal.resuming.stuck(unclaimed_for=SECOND) == ["t"]
+    assert journal.resuming.look().stuck(unclaimed_for=SECOND) == ["t"]
     journal.resuming.sent(["t"])
-    assert journal.resuming.stuck(unclaimed_for=timedelta(minutes=1)) == []
+    assert journal.resuming.look().stuck(unclaimed_for=timedelta(minutes=1)) == []
     died(journal)
-    assert journal.resuming.stuck(unclaimed_for=timedelta(minutes=1)) == ["t"]
+    assert journal.resuming.look().stuck(unclaimed_for=timedelta(minutes=1)) == ["t"]
 
 
 def test_a_newer_run_waits_for_the_end_of_the_one_before(journal: Journal) -> None:
@@ -302,9 +302,9 @@ def test_a_run_whose_lease_ran_out_unnoticed_still_captures(journal: Journal) ->
 def test_a_message_that_found_its_task_busy_is_kept(journal: Journal) -> None:
     lease, _ = claim(journal, "t")
     assert journal.runs.keep("t", message=b"the second") == "KEPT"
-    assert journal.resuming.stuck(unclaimed_for=SECOND) == [], "the other run is alive"
+    assert journal.resuming.look().stuck(unclaimed_for=SECOND) == [], "the other run is alive"
     journal.store.redis.delete(lease.key)
-    assert journal.resuming.stuck(unclaimed_for=SECOND) == ["t"]
+    assert journal.resuming.look().stuck(unclaimed_for=SECOND) == ["t"]
     assert journal.tasks.messages(["t"]) == [b"the second"]
 
 
@@ -573,15 +573,19 @@ def test_a_late_answer_saves_the_second_asking(journal: Journal) -> None:
 def test_a_message_that_was_sent_is_not_sent_again_at_once(journal: Journal) -> None:
     asked = capture(journal)
     journal.answers.add(LANE, [(asked.custom_ids[0], outcome())])
-    assert journal.resuming.stuck(unclaimed_for=SECOND) == [], (
+    assert journal.resuming.look().stuck(unclaimed_for=SECOND) == [], (
         "whoever brought the answer is about to"
     )
     (ready,) = journal.store.redis.zrange(journal.store.key("resuming"), 0, 0, withscores=True)
     journal.store.redis.zadd(journal.store.key("resuming"), {asked.task_id: ready[1] + 9_000})
-    assert journal.resuming.stuck(unclaimed_for=SECOND) == [asked.task_id], "it was never sent"
+    assert journal.resuming.look().stuck(unclaimed_for=SECOND) == [asked.task_id], (
+        "it was never sent"
+    )
     journal.resuming.sent([asked.task_id])
-    assert journal.resuming.stuck(unclaimed_for=SECOND) == []
-    assert journal.resuming.stuck(unclaimed_for=timedelta(milliseconds=-1)) == [asked.task_id]
+    assert journal.resuming.look().stuck(unclaimed_for=SECOND) == []
+    assert journal.resuming.look().stuck(unclaimed_for=timedelta(milliseconds=-1)) == [
+        asked.task_id
+    ]
 
 
 def test_sent_of_a_task_that_is_gone_writes_nothing(journal: Journal) -> None:
@@ -594,9 +598,9 @@ def test_a_run_that_died_with_its_answers_is_stuck(journal: Journal) -> None:
     journal.answers.add(LANE, [(asked.custom_ids[0], outcome())])
     journal.resuming.sent([asked.task_id])
     lease, _ = claim(journal, asked.task_id)
-    assert journal.resuming.stuck(unclaimed_for=SECOND) == []
+    assert journal.resuming.look().stuck(unclaimed_for=SECOND) == []
     journal.store.redis.delete(lease.key)
-    assert journal.resuming.stuck(unclaimed_for=SECOND) == [asked.task_id]
+    assert journal.resuming.look().stuck(unclaimed_for=SECOND) == [asked.task_id]
 
 
 def test_a_task_whose_journal_ran_out_waits_no_more(redis_url: str, journal: Journal) -> None:

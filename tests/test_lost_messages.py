@@ -38,28 +38,30 @@ def test_a_message_that_was_overtaken_is_sent_again_soon(journal: Journal) -> No
     """Ten minutes passed until a message was sent again that had been lost among thousands."""
     sent(journal, "lost", ago=20_000)
     sent(journal, "later", ago=1_000)
-    assert journal.resuming.stuck(unclaimed_for=LONG, overtaken_for=SOON) == []
+    assert journal.resuming.look().stuck(unclaimed_for=LONG, overtaken_for=SOON) == []
     claim(journal, "later")
-    assert journal.resuming.stuck(unclaimed_for=LONG, overtaken_for=SOON) == ["lost"]
-    assert journal.resuming.stuck(unclaimed_for=LONG, overtaken_for=timedelta(seconds=30)) == []
+    assert journal.resuming.look().stuck(unclaimed_for=LONG, overtaken_for=SOON) == ["lost"]
+    assert (
+        journal.resuming.look().stuck(unclaimed_for=LONG, overtaken_for=timedelta(seconds=30)) == []
+    )
 
 
 def test_messages_of_one_moment_overtake_each_other(journal: Journal) -> None:
     sent(journal, "first", ago=4_000)
     sent(journal, "second", ago=1_000)
     claim(journal, "second")
-    assert journal.resuming.stuck(unclaimed_for=LONG, overtaken_for=SOON) == []
+    assert journal.resuming.look().stuck(unclaimed_for=LONG, overtaken_for=SOON) == []
 
 
 def test_a_message_without_a_run_is_looked_for_ever_more_seldom(journal: Journal) -> None:
     sent(journal, "t", ago=12_000)
-    assert journal.resuming.unclaimed(longer_than=timedelta(seconds=10), at_most=9) == ["t"]
+    assert journal.resuming.look().unclaimed(longer_than=timedelta(seconds=10), at_most=9) == ["t"]
     journal.resuming.sent(["t"])
     journal.store.redis.zadd(journal.store.key("resuming"), {"t": journal.clock.now() - 12_000})
-    assert journal.resuming.unclaimed(longer_than=timedelta(seconds=10), at_most=9) == []
-    assert journal.resuming.unclaimed(longer_than=timedelta(seconds=5), at_most=9) == ["t"]
+    assert journal.resuming.look().unclaimed(longer_than=timedelta(seconds=10), at_most=9) == []
+    assert journal.resuming.look().unclaimed(longer_than=timedelta(seconds=5), at_most=9) == ["t"]
     claim(journal, "t")
-    assert journal.resuming.unclaimed(longer_than=timedelta(seconds=5), at_most=9) == []
+    assert journal.resuming.look().unclaimed(longer_than=timedelta(seconds=5), at_most=9) == []
 
 
 def test_a_restart_of_redis_is_waited_for(server: Server) -> None:

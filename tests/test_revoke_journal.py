@@ -94,7 +94,7 @@ def test_who_told_celery_lets_go_of_it(journal: Journal) -> None:
 def test_another_finishes_what_a_dead_worker_began(journal: Journal) -> None:
     asked = capture(journal)
     journal.revocations.revoke(asked.task_id, token="dead")
-    assert journal.revocations.revoked([asked.task_id]) == {asked.task_id}
+    assert journal.resuming.look().revoked == {asked.task_id}
     journal.store.redis.delete(journal.store.task_lease_key(asked.task_id))
     again = journal.revocations.revoke(asked.task_id, token="b")
     assert (again.word, again.message) == ("REVOKED", message(asked.task_id))
@@ -220,7 +220,7 @@ def test_a_replay_that_died_is_revoked_at_once(journal: Journal) -> None:
     lease, _ = claim(journal, asked.task_id)
     assert journal.revocations.revoke(asked.task_id, token="t").word == "RUNNING"
     journal.store.redis.delete(lease.key)
-    assert journal.revocations.revoked([asked.task_id]) == {asked.task_id}
+    assert journal.resuming.look().revoked == {asked.task_id}
     assert journal.revocations.revoke(asked.task_id, token="t").word == "REVOKED"
     assert (
         journal.runs.settle(asked.task_id, token=lease.token, state="SUCCESS", final=True) == "LOST"

@@ -190,12 +190,7 @@ def stamps_of(request: Any) -> dict[str, list[str]]:
     return {name: list(map(str, listed(value))) for name, value in found.items()}
 
 
-def revoke_again(app: Any, task_ids: Iterable[str]) -> set[str]:
-    """Finish the revokes that somebody began; returns the tasks concerned."""
-    found: set[str] = set()
+def revoke_again(app: Any, task_ids: Iterable[str]) -> None:
+    """Finish revokes that somebody began."""
     stack = task_stack()
-    hostname = stack[-1].request.hostname if stack else None
-    for some in chunks(task_ids):
-        found |= (revoked := journal_of(app).revocations.revoked(some))
-        revoke(app, revoked, hostname=hostname)
-    return found
+    revoke(app, task_ids, hostname=stack[-1].request.hostname if stack else None)

@@ -7,19 +7,14 @@ import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from celery.states import PENDING, READY_STATES, SUCCESS
-
 from batchq.celery_side.chords import keep_alive
-from batchq.celery_side.message import queue_of, request_of
-from batchq.celery_side.revoke import revoke_again
 from batchq.common.points import point
-from batchq.common.seams.queues import is_empty
-from batchq.common.seams.results import UNREADABLE
 from batchq.flow import lookout
 from batchq.flow.adopt import look_for_lost
 from batchq.flow.bill import bill_of_refusal
 from batchq.flow.glance import Glance
 from batchq.flow.mishaps import apart
+from batchq.flow.resend import UNCLAIMED, send_again
 from batchq.flow.resume import answer
 from batchq.flow.runner import Next, wake
 from batchq.journal import BatchRecord, Journal, chunks, journal_of
@@ -35,16 +30,7 @@ __all__ = ["rescue", "wake_late"]
 
 logger = logging.getLogger("batchq.rescue")
 
-_UNCLAIMED = timedelta(minutes=10)
-"""How long the message of a task that may go on can wait in its queue before it is sent again."""
-
-_LOST = timedelta(seconds=10)
-"""The same for a message that is not in its queue, or that a later one has overtaken."""
-
 _SWEPT_EVERY = timedelta(hours=1)
-
-_LOOKED_AT = 100
-"""Messages that are looked for at one tick."""
 
 
 def rescue(app: Celery[Any]) -> None:
@@ -74,19 +60,7 @@ def rescue(app: Celery[Any]) -> None:
         waiting = sum(lane.prompts for lane in glance.lanes)
         journal.tallies.take_sample(waiting=waiting, batched=batched)
     with apart(app, "the list of resuming tasks"):
-        stuck = journal.resuming.stuck(unclaimed_for=_UNCLAIMED, overtaken_for=_LOST)
-        lost = set(_lost(app, journal)).difference(stuck)
-        for task_ids in chunks(_not_final(app, journal, [*stuck, *sorted(lost)])):
-            point("rescue.resend")
-            wake(app, Next("resume", (task_ids,)))
-            point("rescue.resent")
-            journal.tallies.count("rescued:tasks", len(task_ids))
-            logger.warning(
-                "%d tasks that no worker has any more are sent again",
-                len(task_ids),
-                extra={"action": "rescue"},
-            )
-            emit.tell_rescued(app, len(task_ids))
+        send_again(app, journal)
     lookout.look(app, glance)
 
 
@@ -110,21 +84,6 @@ def _sweep_storage(journal: Journal) -> None:
                 deleted,
                 extra={"action": "sweep"},
             )
-
-
-def _lost(app: Celery[Any], journal: Journal) -> list[str]:
-    """Tasks whose message is neither in its queue nor with a run, as far as one can see.
-
-    A Redis broker loses a message where it, or the worker, is killed just as the message is taken.
-    """
-    queues: dict[str, list[str]] = {}
-    for task_id in journal.resuming.unclaimed(longer_than=_LOST, at_most=_LOOKED_AT):
-        with apart(app, f"the message of task {task_id}", task_id=task_id):
-            (message,) = journal.tasks.messages([task_id])
-            queue = queue_of(message) if message is not None else None
-            if queue is not None:
-                queues.setdefault(queue, []).append(task_id)
-    return [task_id for queue in queues if is_empty(app, queue) for task_id in queues[queue]]
 
 
 def _end_the_wait(app: Celery[Any], journal: Journal, task_id: str) -> None:
@@ -164,7 +123,7 @@ def _wake(app: Celery[Any], journal: Journal, record: BatchRecord) -> None:
         chain = uuid.uuid4().hex
         step = Next("poll", (record.id, chain))
     point("rescue.wake")
-    if not journal.batches.wake(record.id, longest=_UNCLAIMED, chain=chain):
+    if not journal.batches.wake(record.id, longest=UNCLAIMED, chain=chain):
         return
     point("rescue.woken")
     journal.tallies.count(f"rescued:{step.verb}")
@@ -209,52 +168,3 @@ _ASIDE = {
     "rows_unusable": "most rows of its files are of no use",
 }
 _VERBS = {"sealed": "flush", "uploaded": "flush", "submitted": "poll"}
-
-
-def _not_final(app: Celery[Any], journal: Journal, task_ids: list[str]) -> list[str]:
-    """Those whose result is still to come. Celery may have ended one without us: a hard time
-    limit, a revoke, a lost worker.
-    """
-    going_on: list[str] = []
-    revoked = revoke_again(app, task_ids)
-    for task_id in task_ids:
-        if task_id in revoked:
-            continue
-        with apart(app, f"task {task_id}", task_id=task_id):
-            state = _state(app, task_id)
-            if state not in READY_STATES:
-                going_on.append(task_id)
-                continue
-            if state == SUCCESS:
-                _tell_chord(app, journal, task_id)
-            journal.tasks.drop(task_id)
-    return going_on
-
-
-def _tell_chord(app: Celery[Any], journal: Journal, task_id: str) -> None:
-    """Count a task in its chord whose run died after it had stored the result.
-
-    Celery tells the chord only then. To be told twice does a chord no harm: it keeps a set.
-    """
-    (message,) = journal.tasks.messages([task_id])
-    request = request_of(app, message) if message is not None else None
-    if request is not None and request.chord:
-        task: Any = app.tasks.get(request.task)
-        backend: Any = app.backend if task is None else task.backend
-        backend.on_chord_part_return(request, SUCCESS, app.AsyncResult(task_id).result)
-
-
-def _state(app: Celery[Any], task_id: str) -> str:
-    try:
-        return app.AsyncResult(task_id).state
-    except NotImplementedError:
-        return PENDING  # An app without a result backend never knows.
-    except UNREADABLE:
-        # Somebody else has written over its result. The claim of its next run knows what is true.
-        logger.error(  # noqa: TRY400 its words may repeat it
-            "the result of task %s cannot be read, for somebody else has written over it; the "
-            "task is sent again",
-            task_id,
-            extra={"action": "rescue", "task_id": task_id},
-        )
-        return PENDING

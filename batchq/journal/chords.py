@@ -9,7 +9,6 @@ from typing import Any
 
 from batchq.journal.replies import (
     milliseconds,
-    replies_of,
 )
 from batchq.journal.runs import Runs
 from batchq.journal.store import Store
@@ -41,12 +40,9 @@ class Chords:
 
     def groups(self, task_ids: Sequence[str]) -> set[str]:
         """The groups that wait for these tasks."""
-        pipe = self._redis.pipeline(transaction=False)
-        for task_id in task_ids:
-            pipe.hget(self._store.task_key(task_id), "groups")
-        replies = replies_of(pipe)
-        found = [json.loads(reply) for reply in replies if isinstance(reply, bytes)]
-        return {str(group) for groups in found for group in groups}
+        keys = [self._store.task_key(task_id) for task_id in task_ids]
+        found: list[bytes] = self._store.run("groups", keys, ()) if keys else []
+        return {str(group) for groups in found for group in json.loads(groups)}
 
     def kept_now(self, groups: Sequence[str], *, for_: timedelta) -> list[str]:
         """Those of these groups that nobody has kept for that long; the caller does now."""

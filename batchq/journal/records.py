@@ -470,15 +470,16 @@ class OnItsWay:
     """A task that may go on: when its message was sent, and whether a run has it.
 
     ``sent_at`` is 0 where it is to be sent now, and the negative of the time of its last answer
-    where whoever brought that is about to send it.
+    where whoever brought that is about to send it. ``died`` says that a run has died for which it
+    was not sent yet, ``revoked`` that Celery may not know of its revoke.
     """
 
     task_id: str
     sent_at: int
     held: bool
-    run: bytes | None
+    died: bool
     sends: int
-    sent_for: bytes | None
+    revoked: bool
 
     def grown(self, patience: timedelta) -> int:
         """Milliseconds to wait for a run, doubled with each message but the first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from batchq.journal.bodies import Bodies
 from batchq.journal.ends import Ends
@@ -82,14 +82,3 @@ class Revocations:
             "let_go", task_id, token=token, done="REVOKED", alive=alive, keep=keep
         )
         return word
-
-    def revoked(self, task_ids: Sequence[str]) -> set[str]:
-        """Of tasks that nobody moves, those that are revoked, and Celery may not know it yet."""
-        pipe = self._redis.pipeline(transaction=False)
-        for task_id in task_ids:
-            pipe.hmget(self._store.task_key(task_id), "done", "message", "revoked")
-        return {
-            task_id
-            for task_id, (done, message, flag) in zip(task_ids, pipe.execute(), strict=True)
-            if flag or (done == b"REVOKED" and message)
-        }

@@ -30,9 +30,9 @@ from batchq.settings.record import Settings
 __all__ = ["Store"]
 
 _SCRIPTS = (
-    "advance adopt answer aside begin bury cancel capture claim close epoch event keep let_go note "
-    "outside pause probe release renew requeue reuse revive_batch revive_task revoke seal sent "
-    "settle spare split tell unclaim unpause wake"
+    "advance adopt answer aside begin bury cancel capture claim close epoch event groups keep "
+    "let_go look note outside pause probe release renew requeue reuse revive_batch revive_task "
+    "revoke seal sent settle spare split tell unclaim unpause wake"
 ).split()
 
 

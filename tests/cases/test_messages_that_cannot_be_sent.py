@@ -60,7 +60,7 @@ def test_the_others_go_on_and_it_is_set_aside(
     assert one.reason.startswith("its message could not be sent 3 times, last because of ")
     assert len([each for each in caplog.records if each.exc_info]) == 1, "one traceback"
     rescue(steps.app)
-    assert odd.task_id not in steps.journal.resuming.stuck(unclaimed_for=steps.longest)
+    assert odd.task_id not in steps.journal.resuming.look().stuck(unclaimed_for=steps.longest)
 
     spoil(steps, odd)
     assert batchq.retry(steps.app, odd.task_id)

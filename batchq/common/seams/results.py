@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import Any
 
 from celery.exceptions import Ignore
-from celery.states import PENDING
 from kombu.exceptions import ContentDisallowed, DecodeError
 
 __all__ = [
+    "OVERWRITTEN",
     "UNREADABLE",
     "ResultKeys",
     "describe_shortly",
@@ -27,6 +27,9 @@ UNREADABLE = (
     *(ValueError, LookupError, TypeError, AttributeError),
 )
 """What Celery raises of a result that somebody else has written over."""
+
+OVERWRITTEN = "OVERWRITTEN"
+"""Such a result's state."""
 
 _states: Any = importlib.import_module("celery.states")
 _trace: Any = importlib.import_module("celery.app.trace")
@@ -103,6 +106,17 @@ def _last(traceback: TracebackType | None) -> TracebackType | None:
     return traceback
 
 
+# One trip for some hundred keys: with a million tasks waiting, each tick prolongs thousands.
+_PROLONG = """
+for at, key in ipairs(KEYS) do
+  local left, wanted = redis.call("PTTL", key), 1000 * tonumber(ARGV[at])
+  if left > 0 and left < wanted then
+    redis.call("PEXPIRE", key, wanted)
+  end
+end
+"""
+
+
 class ResultKeys:
     """The results that an app's backend keeps, and, in Redis, the keys it keeps them in.
 
@@ -121,20 +135,14 @@ class ResultKeys:
     def states(self, task_ids: Sequence[str]) -> dict[str, str]:
         """The state of each task that has one."""
         if not self.in_redis:
-            return {task_id: self._backend.get_state(task_id) for task_id in task_ids}
+            return {task_id: _state(self._backend.get_state, task_id) for task_id in task_ids}
         keys = list(map(self._result, task_ids))
         results: list[Any] = self._backend.mget(keys) if keys else []
         return {
-            task_id: self._state_in(result)
+            task_id: _state(lambda result: self._backend.decode(result)["status"], result)
             for task_id, result in zip(task_ids, results, strict=True)
             if result is not None
         }
-
-    def _state_in(self, result: Any) -> str:
-        try:
-            return str(self._backend.decode(result)["status"])
-        except UNREADABLE:
-            return PENDING  # Somebody else has written over it.
 
     def prolong_results(self, task_ids: Iterable[str]) -> None:
         """Let the results of these tasks live on for `result_expires`, if they have an end."""
@@ -165,15 +173,16 @@ class ResultKeys:
 
     def _prolong(self, wanted: Mapping[Any, int]) -> None:
         """Set the end of these keys later. What has none stays so, and none comes sooner."""
-        keys = [key for key, seconds in wanted.items() if seconds > 0]
-        with self._backend.client.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.pttl(key)
-            left = pipe.execute()
-            for key, milliseconds in zip(keys, left, strict=True):
-                if 0 < milliseconds < wanted[key] * 1000:
-                    pipe.expire(key, wanted[key])
-            pipe.execute()
+        lasting = {key: seconds for key, seconds in wanted.items() if seconds > 0}
+        if lasting:
+            self._backend.client.eval(_PROLONG, len(lasting), *lasting, *lasting.values())
+
+
+def _state(read: Callable[[Any], Any], kept: Any) -> str:
+    try:
+        return str(read(kept))
+    except UNREADABLE:
+        return OVERWRITTEN
 
 
 def result_keys(app: Any) -> ResultKeys | None:
