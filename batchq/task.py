@@ -29,6 +29,7 @@ from celery.local import PromiseProxy, Proxy
 
 from batchq.capture.coroutines import awaited
 from batchq.capture.delivery import run_body
+from batchq.capture.parked import Parked
 from batchq.capture.patches import put_patches
 from batchq.capture.run import OnChanged, current_run
 from batchq.celery_side.placement import MARK, claimable, is_body_of, wrap_task
@@ -266,6 +267,8 @@ def _batched(
                 on_changed=on_changed,
                 ask_again_on=ask_again_on,
             )
+        except Parked:
+            raise  # Each capture ends so, and it is no error.
         except Exception:
             keep_sdk_errors()  # The body may have been the first to import the SDK.
             raise

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from celery.exceptions import Ignore
 from openai import OpenAI
+from redis.connection import Connection
 
 import batchq
 from batchq import batched_llm_task
@@ -32,6 +34,25 @@ def made(prefix: str) -> Celery[Any]:
 
 
 app = made(os.environ.get("BENCHMARK_PREFIX", "batchq"))
+
+
+@signals.worker_process_init.connect
+def count_trips(**_: object) -> None:
+    """Let a process of the pool add a byte to a file each time that it sends to Redis."""
+    if (path := os.environ.get("BENCHMARK_TRIPS")) is None:
+        return
+    count = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    connection: Any = Connection
+    send = connection.send_packed_command
+
+    @functools.wraps(send)
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        os.write(count, b".")
+        return send(self, *args, **kwargs)
+
+    connection.send_packed_command = counted
+
+
 client = OpenAI(max_retries=0)
 
 

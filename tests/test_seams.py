@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from celery import Celery, Task, signals, states
+from celery.backends.redis import RedisBackend
 from celery.exceptions import Ignore
 from celery.result import AsyncResult, GroupResult
 from celery.states import READY_STATES
@@ -18,6 +19,7 @@ from kombu.serialization import dumps
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from batchq.common.seams import connections, messages, queues, results, revokes, tasks
+from batchq.common.seams.states import redis_state
 from tests.harness import ROOT, Server
 
 
@@ -166,8 +168,9 @@ def test_an_end_that_is_no_error_is_described_by_its_last_frame() -> None:
     code = """
 from celery import Celery
 from celery.app.trace import build_tracer
+from celery.backends.redis import RedisBackend
 from celery.exceptions import Ignore
-from batchq.common.seams.results import describe_shortly
+from batchq.common.seams.ends import describe_shortly
 
 class Ours(Ignore): pass
 
@@ -186,8 +189,44 @@ describe_shortly(Ours)
 describe_shortly(Ours)
 assert frames(Ours) == (1, Ours) and before > 1, (frames(Ours), before)
 assert frames(Ignore) == (before, Ignore), frames(Ignore)
+
+import logging
+from celery.app import trace
+worked_out, logged = [], trace.TraceInfo._log_error
+
+def _log_error(self, *more):
+    worked_out.append(type(self.retval))
+    logged(self, *more)
+
+trace.TraceInfo._log_error = _log_error
+for level, kinds in ((logging.WARNING, [Ignore]), (logging.INFO, [Ours, Ignore])):
+    trace.logger.setLevel(level)
+    worked_out.clear()
+    for kind in (Ours, Ignore): frames(kind)
+    assert worked_out == kinds, (level, worked_out)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_state_is_what_the_backend_of_redis_would_write() -> None:
+    """tests/capture/test_state.py compares the two; here is what is not told at all."""
+    app = Celery("seams", set_as_current=False, backend="redis://127.0.0.1:9/4")
+
+    class Own(RedisBackend):
+        """A backend of an app's own may write what it likes."""
+
+    @app.task(name="seams.states", shared=False, bind=True)
+    def told(self: Task[..., object]) -> object:
+        return redis_state(self, "WAITS", {"for": 1})
+
+    backend: Any = app.backend
+    state: Any = told.apply(task_id="an id").get()
+    assert (state.key, state.seconds) == ("celery-task-meta-an id", 24 * 60 * 60)
+    assert backend.decode(state.text)["result"] == {"for": 1}
+    assert state.parameters["db"] == 4
+    for instead in (Own(app=app, url="redis://"), RedisBackend(app=app, serializer="pickle")):
+        told.backend = instead
+        assert told.apply().get() is None
 
 
 def test_a_request_lives_from_prerun_until_after_postrun() -> None:

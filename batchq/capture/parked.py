@@ -7,7 +7,8 @@ from typing import NoReturn
 from celery.exceptions import Ignore
 from celery.states import REVOKED
 
-from batchq.common.seams.results import describe_shortly, rank_state
+from batchq.common.seams.ends import describe_shortly
+from batchq.common.seams.results import rank_state
 
 __all__ = ["BATCHED", "Parked", "describe_parked_shortly", "end_here"]
 

@@ -40,7 +40,9 @@ PATCHES: Mapping[Callable[[], None], tuple[str, ...]] = {
     ),
     keep_sdk_errors: ("celery.backends.base.Backend.prepare_exception",),
     hush_captures: ("threading.excepthook",),
-    describe_parked_shortly: ("celery.app.trace.TraceInfo.__init__",),
+    describe_parked_shortly: (
+        *("celery.app.trace.TraceInfo.__init__", "celery.app.trace.TraceInfo.handle_ignore"),
+    ),
 }
 """Who puts them, and what they are put on, where that is installed."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -50,6 +51,14 @@ class Renewed:
     duration: timedelta
     renewed_at: float
     lost: bool = False
+    due_at: float = field(init=False)
+    """When it is to be renewed, or tried to: a third of its time after the last time."""
+
+    def __post_init__(self) -> None:
+        self.put_off(self.renewed_at)
+
+    def put_off(self, now: float) -> None:
+        self.due_at = now + self.duration.total_seconds() / 3
 
     def is_sure(self) -> bool:
         """False where the lease may have run out: its renewals are late, or it was lost."""
@@ -66,37 +75,46 @@ class Renewed:
 
 
 class _Keeper:
-    """One thread in a process renews all leases that the process holds."""
+    """One thread in a process renews all leases that the process holds.
+
+    It sleeps until the first of them is due, whatever else begins and ends meanwhile: most runs of
+    a body are over before their lease is, and to wake it at each would cost them more than that.
+    """
 
     def __init__(self) -> None:
         self._kept: set[Renewed] = set()
-        self._changed = threading.Condition()
+        self._sooner = threading.Condition()
+        self._wakes_at = math.inf
         self._pid = 0
 
     def add(self, renewed: Renewed) -> None:
-        with self._changed:
+        with self._sooner:
             if self._pid != os.getpid():
                 self._pid = os.getpid()
                 threading.Thread(target=self._renew, name="batchq-leases", daemon=True).start()
             self._kept.add(renewed)
-            self._changed.notify()
+            if renewed.due_at < self._wakes_at:
+                self._wakes_at = renewed.due_at
+                self._sooner.notify()
 
     def remove(self, renewed: Renewed) -> None:
-        with self._changed:
+        with self._sooner:
             self._kept.discard(renewed)
+
+    def _due(self) -> list[Renewed]:
+        """Those that are to be renewed now, put off to their next time; waits until there are."""
+        with self._sooner:
+            while not (due := [one for one in self._kept if one.due_at <= time.monotonic()]):
+                self._wakes_at = min((one.due_at for one in self._kept), default=math.inf)
+                left = self._wakes_at - time.monotonic()
+                self._sooner.wait(None if left == math.inf else max(left, 0))
+        for one in due:
+            one.put_off(time.monotonic())
+        return due
 
     def _renew(self) -> None:
         while True:
-            with self._changed:
-                while not self._kept:
-                    self._changed.wait()
-                pause = min(kept.duration.total_seconds() for kept in self._kept) / 3
-                self._changed.wait(pause)
-                due = [
-                    kept
-                    for kept in self._kept
-                    if time.monotonic() - kept.renewed_at >= kept.duration.total_seconds() / 3
-                ]
+            due = self._due()
             for kept in due:
                 try:
                     kept.renew()

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from batchq.common.points import point
+from batchq.common.seams.states import RedisState
 from batchq.journal.bodies import Bodies
 from batchq.journal.lease import Lease
 from batchq.journal.records import (
@@ -91,11 +92,14 @@ class Runs:
         next_number: int,
         name: str = "",
         read: Iterable[int] = (),
+        state: RedisState | None = None,
     ) -> str:
-        """Write down what a run asked. ``read`` are the calls whose answers its task has read.
+        """Write down what a run asked. ``read`` are the calls whose answers its task has read, and
+        ``state`` is what Celery is to know of it from then on, where it is kept on this server.
 
         The word is ADOPTED in the place of CAPTURED where lines of lost batches may ask the same.
-        Raises StorageAway, and nothing is written, where a large body cannot be kept.
+        Raises StorageAway where a large body cannot be kept, and ClusterCrossSlotError or
+        NoPermissionError where its server takes no ``state`` here; nothing is written then.
         """
         with self._bodies.kept_outside(task_id, prompts) as kept:
             bodies = [kept.get(one.number) or self._store.write(one.body) for one in prompts]
@@ -107,10 +111,12 @@ class Runs:
                 ),
                 *(self._key(one) for one in (_CAPTURES)),
                 *(key for one in prompts for key in self._store.lane_keys(one.lane)),
+                *(() if state is None else (state.key,)),
             ]
             args = arguments(
                 self._store.write(message),
                 *(one for pair in zip(bodies, map(_record, prompts), strict=True) for one in pair),
+                *(() if state is None else (state.text,)),
                 token=token,
                 task=task_id,
                 keep=self._store.keep_journal,
@@ -119,9 +125,15 @@ class Runs:
                 read=_numbers(read),
                 round=1 + max((one.round for one in prompts), default=0),
                 prompts=list(map(_asked, prompts)),
+                state=None if state is None else self._told(state),
             )
             point("capture.call")
             return self._store.word("capture", keys, args)
+
+    def _told(self, state: RedisState) -> dict[str, int]:
+        """What capture.lua takes of a state by name."""
+        database, own = state.parameters.get("db") or 0, self._store.database
+        return {"seconds": state.seconds} | ({} if database == own else {"database": database})
 
     def keep(self, task_id: str, *, message: bytes) -> str:
         """Keep the message of a delivery that found its task busy."""

@@ -84,6 +84,11 @@ class Store:
         return word.decode()
 
     @property
+    def database(self) -> int:
+        """The number of the database that the journal is in."""
+        return int(self.config.link.parameters.get("db") or 0)
+
+    @property
     def keep_journal(self) -> int:
         return milliseconds(self.config.keep_journal)
 

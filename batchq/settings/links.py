@@ -41,6 +41,9 @@ class Host:
         return replace(self, host=host, port=port)
 
 
+_USER = ("username", "password", "credential_provider")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """A way to Redis: who is to be asked, and with which parameters of redis-py one connects.
@@ -56,6 +59,19 @@ class Link:
     master_name: str = ""
     min_other_sentinels: int = 0
     sentinel_kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+
+    def is_server_of(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether a connection of redis-py with these parameters is one to the same single server,
+        as the same user. False also where that cannot be told. Its database may be another.
+        """
+        if self.kind == "socket":
+            same = self.parameters.get("path") == parameters.get("path")
+        else:
+            at = Host(str(parameters.get("host")), int(parameters.get("port") or 0)).at
+            same = self.kind == "server" and [one.at for one in self.hosts] == [at]
+        return same and all(
+            (self.parameters.get(name) or None) == (parameters.get(name) or None) for name in _USER
+        )
 
     @property
     def is_verified(self) -> bool:

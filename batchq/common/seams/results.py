@@ -5,17 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
-from celery.exceptions import Ignore
 from kombu.exceptions import ContentDisallowed, DecodeError
 
 __all__ = [
     "OVERWRITTEN",
     "UNREADABLE",
     "ResultKeys",
-    "describe_shortly",
     "ignores_result",
     "rank_state",
     "result_keys",
@@ -76,34 +73,6 @@ def store_errors_by(described: Described) -> None:
         return stored
 
     backend.prepare_exception = prepare_exception
-
-
-def describe_shortly(ends: type[Ignore]) -> None:
-    """Let Celery describe a run that ends so by the one frame that raised it.
-
-    It describes each end twice, by every frame with all positions in its code, and sends that from
-    the pool to the worker's main process. Of an error somebody reads it; of these nobody does, and
-    it is more than half of what such a run costs.
-    """
-    described: Any = _trace.TraceInfo
-    celerys = described.__init__
-    if hasattr(celerys, "__wrapped__"):
-        return
-
-    @functools.wraps(celerys)
-    def __init__(self: Any, state: str, retval: Any = None, *more: Any) -> None:  # noqa: N807
-        if isinstance(retval, ends):
-            # It is what sys.exc_info() gives Celery in the next step.
-            retval.__traceback__ = _last(retval.__traceback__)
-        celerys(self, state, retval, *more)
-
-    described.__init__ = __init__
-
-
-def _last(traceback: TracebackType | None) -> TracebackType | None:
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return traceback
 
 
 # One trip for some hundred keys: with a million tasks waiting, each tick prolongs thousands.

@@ -1,11 +1,13 @@
 -- What a run asked goes to the journal and to its lanes, and the run gives up its lease.
 -- KEYS: 1 task hash, 2 bodies hash, 3 lease, 4 waiting tasks, 5 resuming tasks, 6 lanes,
 --       7 counters, 8 the most rounds of each task name, 9 adopted lines,
---       then for each prompt: its lane, its lane's totals
+--       then for each prompt: its lane, its lane's totals; then Celery's state of the task, if that
+--       is to be written here
 -- args: token, task (its id), keep (time to live in ms), calls (the number of its next call), name,
 --       read (the numbers of the answers that its runs have read), round (which this is), prompts
---       (number, custom_id, lane, bytes, tokens and inputs of each)
--- ARGV: 2 the task's message, then for each prompt: its body, its record
+--       (number, custom_id, lane, bytes, tokens and inputs of each), state (if it is written here:
+--       its database, where that is another than the journal's, and seconds to live; 0 is for ever)
+-- ARGV: 2 the task's message, then for each prompt: its body, its record; then the state
 -- Returns: CAPTURED, or ADOPTED where lines of lost batches may ask the same; ALREADY (this run has
 --          written before), LOST (another run took over) or REVOKED (its task was revoked while it
 --          ran: nothing is written)
@@ -14,6 +16,7 @@
 -- @include "lanes"
 -- @include "now"
 -- @include "runs"
+-- @include "states"
 local task, bodies, lease = KEYS[1], KEYS[2], KEYS[3]
 local token = args.token
 
@@ -32,8 +35,8 @@ redis.call("HLEN", bodies)
 redis.call("ZCARD", KEYS[4])
 redis.call("ZCARD", KEYS[5])
 redis.call("SCARD", KEYS[6])
-for at = 10, #KEYS, 2 do
-  redis.call("ZCARD", KEYS[at])
+for at = 1, #args.prompts do
+  redis.call("ZCARD", KEYS[8 + 2 * at])
 end
 
 local now = now_ms()
@@ -63,4 +66,8 @@ if args.round > 1 then
 end
 redis.call("HDEL", task, "run", "sends", "sent_for", "crashes")
 redis.call("DEL", lease)
-return redis.call("EXISTS", KEYS[9]) == 1 and "ADOPTED" or "CAPTURED"
+local word = redis.call("EXISTS", KEYS[9]) == 1 and "ADOPTED" or "CAPTURED"
+if args.state then
+  say_state(KEYS[10 + 2 * asked], ARGV[3 + 2 * asked], args.state)
+end
+return word
