@@ -1,4 +1,5 @@
 # make demo    see it work: no key, no Docker, no root (KEEP=1 to stay up, INPUT=file for your own text)
+# make backfill  a CSV of ROWS=1000 lines through examples/backfill.py, on the emulator
 # make test    the tests, then the capture tests again under openai 2
 # make steady  the tests again and again beside a process that burns a core: which is ever red?
 # make long    those that take longer: partitions, sweeps, chaos, demo, examples
@@ -33,7 +34,7 @@ FLUSH_AFTER := 3
 SERVICE = REDIS_URL=$(REDIS_URL) OPENAI_BASE_URL=$(OPENAI_BASE_URL) \
   OPENAI_API_KEY=$(OPENAI_API_KEY) BATCHQ_FLUSH_AFTER=$(FLUSH_AFTER) $(BIN)
 
-.PHONY: demo test test-main test-openai2 steady long fidelity clients mutants faults chaos check format clean valkey emulator worker beat flower
+.PHONY: demo backfill test test-main test-openai2 steady long fidelity clients mutants faults chaos check format clean valkey emulator worker beat flower
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -42,6 +43,10 @@ help:
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m demo $(if $(INPUT),--input "$(INPUT)") $(if $(KEEP),--keep)
+
+ROWS := 1000
+backfill: $(VENV)/.demo
+	@$(BIN)/python -m demo.backfill --rows $(ROWS)
 
 test: test-main test-openai2
 

@@ -1,5 +1,6 @@
 """Batchq: one decorator sends the OpenAI calls of a Celery task through the Batch API."""
 
+from batchq.bulk import Enqueued, Finished, enqueue
 from batchq.capture.run import live
 from batchq.capture.steps import gather, once
 from batchq.control import retry
@@ -40,6 +41,8 @@ __all__ = [
     "CaptureSwallowed",
     "ConfigurationError",
     "Dead",
+    "Enqueued",
+    "Finished",
     "JournalUnreadable",
     "KeyMissing",
     "KnownRefusal",
@@ -63,6 +66,7 @@ __all__ = [
     "WorkersKilled",
     "batched_llm_task",
     "dead",
+    "enqueue",
     "gather",
     "install",
     "live",

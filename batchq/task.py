@@ -53,6 +53,8 @@ ClassT = TypeVar("ClassT", bound=type)
 if TYPE_CHECKING:
     from celery.result import AsyncResult
 
+    from batchq.bulk import Enqueued
+
     class TaskResult(AsyncResult[Any], Generic[R_co]):
         """Celery's AsyncResult, knowing what the task returns, and that it may be BATCHED."""
 
@@ -116,6 +118,16 @@ class BatchedTask(Protocol[P, R_co]):
     def map(self, it: Iterable[Any]) -> Any: ...
     def starmap(self, it: Iterable[Any]) -> Any: ...
     def chunks(self, it: Iterable[Any], n: int) -> Any: ...
+    def enqueue(
+        self,
+        rows: Iterable[Any],
+        *,
+        key: Callable[[Any], object] | None = None,
+        in_broker: int | None = 10_000,
+        resend: bool = False,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> Enqueued: ...
     def AsyncResult(self, task_id: str, **kwargs: Any) -> TaskResult[R_co]: ...  # noqa: N802 Celery's name
 
 

@@ -96,9 +96,17 @@ class Services:
     """Valkey, the emulator, a worker, beat and Flower, on free ports of this machine."""
 
     def __init__(
-        self, directory: Path, interruption: Interruption, *, batch_seconds: float
+        self,
+        directory: Path,
+        interruption: Interruption,
+        *,
+        batch_seconds: float,
+        app: str = "demo.tasks",
+        flower: bool = True,
     ) -> None:
         self._directory = directory
+        self._app = app
+        self._shows_flower = flower
         self._pace = ("--run-seconds", str(batch_seconds))
         self._interruption = interruption
         self._running: list[Service] = []
@@ -133,10 +141,11 @@ class Services:
         valkey = self._start("valkey", "demo.valkey", "--port", str(redis), "--dir", str(data))
         api = self._start("emulator", "batchq.emulator", "--port", str(emulator), *self._pace)
         self._wait(valkey, lambda: listening(redis))
-        celery = ("celery", "-A", "demo.tasks")
+        celery = ("celery", "-A", self._app)
         worker = self._start("worker", *celery, "worker", *WORKER)
         self._start("beat", *celery, "beat", "--schedule", str(self._directory / "beat"))
-        self._start("flower", *celery, "flower", "--address=127.0.0.1", f"--port={flower}")
+        if self._shows_flower:
+            self._start("flower", *celery, "flower", "--address=127.0.0.1", f"--port={flower}")
         self._wait(api, lambda: listening(emulator))
         self._wait(worker, lambda: " ready." in worker.output())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ PROGRAMS = {
     "chord": ["sea 1"],
     "accounts": ["search -> ", "support -> ", "azure -> "],
     "retries": ["positive"],
+    "backfill": ["4 sent, 0 were known"],
     "side_by_side": ["Who is it about?", "Where is it?", "When is it?"],
     "django_shop": [
         "beat has batchq.flush, batchq.rescue",
@@ -27,6 +29,8 @@ PROGRAMS = {
     ],
     "live": ["in this process: ", "in a worker: ", "in a batch: ", "one call of each: "],
 }
+#: Those with a test of their own.
+APART = {"backfill", "retries", "side_by_side"}
 #: What is done before its worker starts.
 FIRST = {"django_shop": ["migrate", "--run-syncdb"]}
 #: Those that serve: tests/test_webhook_mounts.py and tests/test_prometheus.py.
@@ -34,15 +38,15 @@ SERVERS = {"webhook_django", "webhook_fastapi", "webhook_flask", "metrics"}
 EXAMPLES = ROOT / "examples"
 MOST_LINES = 55
 
-Run = Callable[[str], str]
+Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def run(shared_stack: Stack, _services: Mapping[str, Mapping[str, str]]) -> Run:
     """Runs an example's program to its end and returns what it printed."""
 
-    def run(name: str) -> str:
-        argv = [sys.executable, "-m", f"examples.{name}"]
+    def run(name: str, *words: Path) -> str:
+        argv: list[str | Path] = [sys.executable, "-m", f"examples.{name}", *words]
         program = shared_stack.process(argv, name=name, environment=_services[name])
         assert program.wait(timeout=60) == 0, program.output()
         return program.output()
@@ -91,7 +95,7 @@ def _services(shared_stack: Stack) -> dict[str, dict[str, str]]:
     return environments
 
 
-@pytest.mark.parametrize("name", sorted(PROGRAMS.keys() - {"retries", "side_by_side"}))
+@pytest.mark.parametrize("name", sorted(PROGRAMS.keys() - APART))
 def test_an_example_does_what_it_says(run: Run, name: str) -> None:
     printed = run(name)
     assert [text for text in PROGRAMS[name] if text not in printed] == []
@@ -110,6 +114,21 @@ def test_calls_side_by_side_share_a_batch(shared_stack: Stack, run: Run) -> None
     printed = run("side_by_side")
     assert all(text in printed for text in PROGRAMS["side_by_side"])
     assert shared_stack.emulator.ledger()["batches_created"] - before <= 2
+
+
+def test_a_backfill_that_is_started_again_asks_for_the_new_rows_alone(
+    shared_stack: Stack, run: Run, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "tickets.csv", tmp_path / "answers.jsonl"
+    before = shared_stack.emulator.ledger()["totals"]["batch"]["ok"]
+    for rows, printed in ((4, PROGRAMS["backfill"][0]), (6, "2 sent, 4 were known")):
+        lines = [f"{number},My invoice {number} is wrong." for number in range(rows)]
+        source.write_text("\n".join(["id,text", *lines]))
+        assert printed in run("backfill", source, target)
+        answers = [json.loads(line) for line in target.read_text().splitlines()]
+        assert {answer["id"] for answer in answers} == set(map(str, range(rows)))
+        assert all(answer["team"] for answer in answers)
+    assert shared_stack.emulator.ledger()["totals"]["batch"]["ok"] - before == 6
 
 
 def test_the_example_of_a_test_suite_passes(shared_stack: Stack) -> None:

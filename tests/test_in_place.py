@@ -26,11 +26,11 @@ def held():
             for name, value in list(vars(owner).items()) if callable(value)}
 
 def changed(before):
-    "What is another by now, or stands in the way of what its class inherits."
+    "What is another by now, or is new in a class."
     owners = {owner for owner, _ in before}
     return {(owner, name) for (owner, name), value in held().items() if owner in owners and (
         before[owner, name] is not value if (owner, name) in before else
-        isinstance(owner, type) and any((base, name) in before for base in owner.__mro__))}
+        isinstance(owner, type))}
 
 def place(dotted):
     owner, _, name = dotted.rpartition(".")

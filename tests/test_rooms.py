@@ -19,6 +19,7 @@ flow
 observe
 notify
 decide
+bulk
 celery_side
 journal
 provider

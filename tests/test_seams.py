@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import subprocess
 import sys
 import threading
@@ -13,12 +15,12 @@ from celery.backends.redis import RedisBackend
 from celery.exceptions import Ignore
 from celery.result import AsyncResult, GroupResult
 from celery.states import READY_STATES
-from kombu import Queue
+from kombu import Producer, Queue
 from kombu.exceptions import ContentDisallowed
 from kombu.serialization import dumps
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
-from batchq.common.seams import connections, messages, queues, results, revokes, tasks
+from batchq.common.seams import connections, messages, publishing, queues, results, revokes, tasks
 from batchq.common.seams.states import redis_state
 from tests.harness import ROOT, Server
 
@@ -433,3 +435,98 @@ def test_some_brokers_reach_no_worker_by_name() -> None:
     for url, takes in urls.items():
         app = Celery("seams", set_as_current=False, broker=url)
         assert queues.takes_remote_control(app) is takes, url
+
+
+def test_messages_are_piled_up_and_pushed_in_one_trip(server: Server) -> None:
+    """As kombu's own batch gets them: by a keyword of a channel's publishing."""
+    app = _app(server)
+    with app.producer_or_acquire() as producer:
+        assert publishing.piles_up(producer)
+        with publishing.piled(producer) as pile:
+            for number in range(3):
+                app.send_task("seams.nobody", args=(number,), producer=producer)
+            assert not server.client.exists("celery")
+            assert (pile.last[0], pile.size > 0) == ("celery", True)
+            before = server.client.info("commandstats").get("cmdstat_lpush", {}).get("calls", 0)
+            pile.send({"max_retries": 1, "interval_start": 0})
+            pile.send(None)
+        assert server.client.info("commandstats")["cmdstat_lpush"]["calls"] == before + 1
+        assert server.client.llen("celery") == 3
+        app.send_task("seams.nobody", producer=producer)
+        assert server.client.llen("celery") == 4
+    with Celery("seams", set_as_current=False, broker="memory://").producer_or_acquire() as other:
+        assert not publishing.piles_up(other)
+    app.close()
+
+
+def test_a_call_subscribes_to_its_result_unless_it_is_told_not_to(server: Server) -> None:
+    app = _app(server)
+    with publishing.without_subscriptions(app):
+        unheard = app.send_task("seams.nobody")
+    heard = app.send_task("seams.nobody")
+    channels = server.client.pubsub_channels("celery-task-meta-*")
+    assert f"celery-task-meta-{heard.id}" in channels
+    assert f"celery-task-meta-{unheard.id}" not in channels
+    app.close()
+
+
+def test_whoever_wraps_the_sending_of_tasks_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Celery("seams", set_as_current=False, broker="memory://")
+    app.task(name="seams.wrapped", shared=False)(nothing)
+    task: Any = app.tasks["seams.wrapped"]
+    with app.producer_or_acquire() as producer:
+        assert publishing.calls_differ_by_arguments_alone(task, producer)
+        for owner, name in (
+            (type(task), "apply_async"),
+            (Celery, "send_task"),
+            (Producer, "publish"),
+        ):
+            with monkeypatch.context() as patched:
+                celerys = getattr(owner, name)
+                wrapped = functools.wraps(celerys)(lambda *args, **more: (args, more))
+                patched.setattr(owner, name, wrapped)
+                assert not publishing.calls_differ_by_arguments_alone(task, producer), name
+        assert publishing.calls_differ_by_arguments_alone(task, producer)
+
+
+def test_a_body_is_encoded_as_a_channel_does(server: Server) -> None:
+    app = _app(server)
+    body: Any = ((1,), {}, {"chord": None})
+    with app.producer_or_acquire() as producer:
+        producer.publish(body, routing_key="plain", serializer="json")
+        message = json.loads(str(server.client.lindex("plain", 0)))
+        encoded = publishing.encoded(producer.channel, body, "json")
+    assert encoded == (message["body"], "application/json")
+    assert publishing.shown((1, "it's"), 100) == "(1, 'it\\'s')"
+    app.close()
+
+
+def test_messages_of_several_queues_are_counted(server: Server) -> None:
+    app = _app(server)
+    for queue in ("one", "two", "two"):
+        app.send_task("seams.nobody", queue=queue, priority=5)
+    assert queues.messages_in(app, ["one", "two", "none"]) == 3
+    app.close()
+
+
+def test_final_results_are_read_by_their_ids(server: Server) -> None:
+    app = _app(server)
+    backend: Any = app.backend
+    backend.store_result("well", {"a": 1}, "SUCCESS")
+    backend.store_result("ill", ValueError("a word"), "FAILURE")
+    backend.store_result("under way", None, "BATCHED")
+    server.client.set("celery-task-meta-rubbish", "{")
+    keys = results.result_keys(app)
+    assert keys is not None
+    found = keys.final(["well", "ill", "under way", "rubbish", "unknown"])
+    assert found.pop("well") == ("SUCCESS", {"a": 1})
+    (state, error), (broken, why) = found.pop("ill"), found.pop("rubbish")
+    assert (state, repr(error), broken) == ("FAILURE", "ValueError('a word')", "FAILURE")
+    assert isinstance(why, results.UNREADABLE)
+    assert found == {}
+    app.close()
+    memory = Celery("seams", backend="cache+memory://", set_as_current=False)
+    memory.backend.store_result("well", 1, "SUCCESS")
+    keys = results.result_keys(memory)
+    assert keys is not None
+    assert keys.final(["well", "unknown"]) == {"well": ("SUCCESS", 1)}

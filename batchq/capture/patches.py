@@ -1,4 +1,5 @@
-"""What Batchq puts in the place of what others have: by the first decorator of a process, once.
+"""What Batchq puts in the place of what others have, or adds: by the first decorator of a process,
+once.
 
 Two more are put elsewhere: a worker asks `revoke.listen` as it starts, and Flower's pages are added
 by `flower.seams`. What Batchq hears of Celery stands in installation.py.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from batchq.bulk import add_method
 from batchq.capture.connections import install_own_connections
 from batchq.capture.http import install_hook
 from batchq.capture.hush import hush_captures
@@ -43,6 +45,7 @@ PATCHES: Mapping[Callable[[], None], tuple[str, ...]] = {
     describe_parked_shortly: (
         *("celery.app.trace.TraceInfo.__init__", "celery.app.trace.TraceInfo.handle_ignore"),
     ),
+    add_method: ("celery.app.task.Task.enqueue",),
 }
 """Who puts them, and what they are put on, where that is installed."""
 

@@ -8,6 +8,7 @@ from batchq.journal.batches import Batches
 from batchq.journal.beat import Beat
 from batchq.journal.bodies import Bodies
 from batchq.journal.chords import Chords
+from batchq.journal.enqueued import Enqueued
 from batchq.journal.events import EventLog
 from batchq.journal.heads import Heads
 from batchq.journal.lanes import Lanes
@@ -48,6 +49,7 @@ class Journal:
         self.heads = Heads(store)
         self.chords = Chords(store, self.runs)
         self.revocations = Revocations(store, self.bodies, self.waiting)
+        self.enqueued = Enqueued(store)
         self.events = EventLog(store)
         self.beat = Beat(store)
         self.webhooks = Webhooks(store)

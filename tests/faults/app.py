@@ -16,6 +16,7 @@ import redis
 from celery import chord, signals
 from openai import OpenAI
 
+import batchq
 from batchq import batched_llm_task
 from batchq.common.points import point
 from tests.apps.base import make_app
@@ -147,8 +148,8 @@ def send(ids: dict[str, str]) -> None:
         say.s("member", MODELS[0]).set(task_id=ids["member"]),
         say.s(AGAIN, MODELS[0]).set(task_id=ids["again"]),
     ]
-    single.apply_async(link=tally.s("single"))
-    double.apply_async(link=tally.s("double"))
+    for name, signature in (("single", single), ("double", double)):
+        batchq.enqueue([signature], link=tally.s(name))
     chord(header)(join.s().set(task_id=ids["chord"], link=[tally.s("chord")]))
 
 

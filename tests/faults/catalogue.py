@@ -76,6 +76,7 @@ POINTS = (
     *_points("ours", "renew.call renew.called", "slow"),
     *_points("ours", "standin.taken standin.ticked", "alone"),
     *_points("beat", "tick.note tick.noted"),
+    *_points("producer", "enqueue.publish enqueue.published enqueue.noted"),
 )
 """The points in the code of Batchq."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
     "add_queue",
     "delays_whole_seconds",
     "is_empty",
+    "messages_in",
     "queue_of_task",
     "takes_remote_control",
     "unrouted",
@@ -57,10 +59,20 @@ def delays_whole_seconds(app: Any) -> bool:
 
 def is_empty(app: Any, queue: str) -> bool:
     """Whether no message waits in a queue. Those that workers hold already do not count."""
+    return messages_in(app, [queue]) == 0
+
+
+def messages_in(app: Any, names: Iterable[str]) -> int:
+    """How many messages wait in these queues. Those that workers hold already do not count."""
     with app.connection_for_read() as connection:
-        try:
-            found = connection.default_channel.queue_declare(queue, passive=True)
-        except connection.channel_errors:
-            # A Redis broker has no such queue where it is empty.
-            return True
-        return bool(found.message_count == 0)
+        return sum(_messages_in(connection, name) for name in names)
+
+
+def _messages_in(connection: Any, queue: str) -> int:
+    try:
+        # A channel each: AMQP closes one that asks for a queue that is not there.
+        with connection.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+    except connection.channel_errors:
+        # A Redis broker has no such queue where it is empty.
+        return 0

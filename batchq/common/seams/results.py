@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
+from celery.states import FAILURE, READY_STATES
 from kombu.exceptions import ContentDisallowed, DecodeError
 
 __all__ = [
@@ -112,6 +113,28 @@ class ResultKeys:
             for task_id, result in zip(task_ids, results, strict=True)
             if result is not None
         }
+
+    def final(self, task_ids: Sequence[str]) -> dict[str, tuple[str, Any]]:
+        """The state and the result of each task that has come to its end; an error is an exception,
+        as ``AsyncResult.get`` would raise it, and so is a result that nobody can read.
+        """
+        if not self.in_redis:
+            pairs = [(task_id, self._backend.get_task_meta(task_id)) for task_id in task_ids]
+        else:
+            results: list[Any] = self._backend.mget(list(map(self._result, task_ids)))
+            found = zip(task_ids, results, strict=True)
+            pairs = [(task_id, self._meta(each)) for task_id, each in found if each is not None]
+        return {
+            task_id: (meta["status"], meta["result"])
+            for task_id, meta in pairs
+            if meta["status"] in READY_STATES
+        }
+
+    def _meta(self, result: Any) -> dict[str, Any]:
+        try:
+            return cast("dict[str, Any]", self._backend.decode_result(result))
+        except UNREADABLE as error:
+            return {"status": FAILURE, "result": error}  # Somebody else has written over it.
 
     def prolong_results(self, task_ids: Iterable[str]) -> None:
         """Let the results of these tasks live on for `result_expires`, if they have an end."""
