@@ -10,7 +10,7 @@ local included = {
   "enter_lane", "take_from_lane", "forget_empty_lane", "leave_lane", "leave_lanes",
   "look_into", "enter_batch", "note_filled",
   "forget_wakes", "count_crash", "set_aside", "count_answer", "leave_a_mark",
-  "look_at", "has_ended", "is_running", "has_asked_on", "say_state",
+  "look_at", "has_ended", "is_running", "has_asked_on", "say_state", "parts_of",
 }
 files["batchq/journal/lua/*.lua"].read_globals = included
 files["batchq/journal/lua/includes"] = { ignore = { "211" }, read_globals = included }

@@ -174,14 +174,21 @@ def message(task_id: str, name: str) -> bytes:
 def submit() -> None:
     """Flush what waits, and poll until its batch is over."""
     from batchq.flow.flush import flush
+    from batchq.journal import journal_of
+    from benchmarks.app import app
+
+    flush(app)
+    (record,) = journal_of(app).batches.open()
+    flush(app, record.id)
+    poll_until_over()
+
+
+def poll_until_over() -> None:
     from batchq.flow.poll import poll
     from batchq.journal import journal_of
     from benchmarks.app import app
 
     journal = journal_of(app)
-    flush(app)
-    (record,) = journal.batches.open()
-    flush(app, record.id)
 
     def over() -> bool:
         (record,) = journal.batches.open()

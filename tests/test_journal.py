@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import pairwise
+from os import urandom
 from typing import Any
 
 import pytest
@@ -429,8 +431,6 @@ def test_a_lane_is_sealed_in_the_order_it_was_asked(journal: Journal) -> None:
     first = capture(journal, *[chat(f"{number}") for number in range(9)])
     assert sealed(journal) == (9, False)
     assert list(journal.lines.ids("b1")) == first.custom_ids
-    assert journal.lines.prompt_at("b1", 1) == first.custom_ids[0]
-    assert journal.lines.prompt_at("b1", 10) is None
     assert journal.lanes.all() == []
     assert set(journal.answers.places(first.custom_ids)) == {"batch:b1"}
     known = record(journal)
@@ -551,6 +551,32 @@ def test_the_first_outcome_stands_and_the_last_one_frees_the_task(journal: Journ
     assert outcomes(journal, asked) == [outcome("first"), outcome("other")]
     assert journal.tasks.messages([asked.task_id]) == [message(asked.task_id)]
     assert journal.tallies.counters() == {"captured": 2, "answered": 2}
+
+
+def test_a_foreign_key_among_many_answers_stops_none_of_them(journal: Journal) -> None:
+    """Many rows are one call of a script: none of them may end it for its neighbours."""
+    tasks = [capture(journal) for _ in range(101)]
+    sealed(journal)
+    bad = tasks[50]
+    journal.store.redis.set(journal.store.task_key(bad.task_id), "another's", ex=60)
+    given = journal.answers.give(LANE, [(one, outcome()) for one in ids(tasks)], batch="b1")
+    for task, (word, kept) in zip(tasks, given, strict=True):
+        expected = (
+            ("BROKEN", None)
+            if task is bad
+            else ("READY", journal.tasks.messages([task.task_id])[0])
+        )
+        assert (word, journal.tasks.message(task.task_id, kept)) == expected
+
+
+def test_what_ends_one_answer_keeps_none_behind_it_from_theirs(journal: Journal) -> None:
+    """It is raised once all have had their turn."""
+    tasks = [capture(journal) for _ in range(3)]
+    sealed(journal)
+    journal.store.redis.set(journal.store.key("resuming"), "another's", ex=60)
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        journal.answers.give(LANE, [(one, outcome()) for one in ids(tasks)])
+    assert journal.answers.places(ids(tasks)) == ["answered"] * 3
 
 
 def test_nobody_asks_this(journal: Journal) -> None:
@@ -784,6 +810,24 @@ def test_the_lines_of_a_batch_are_its_bodies(journal: Journal) -> None:
     ]
     assert long in found[asked.custom_ids[1]]
     assert found[gone.custom_ids[0]] == b""
+
+
+def test_lines_come_in_their_order_however_large_they_are(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few bodies are read at once, and one that is too large alone: none is left out by that."""
+    monkeypatch.setattr("batchq.journal.lines._BODIES", 300)
+    sizes = (1, 5_000, 1, 1, 5_000, 5_000, 1)
+    tasks = [capture(journal, chat(urandom(size).hex())) for size in sizes]
+    foreign = capture(journal)
+    sealed(journal)
+    journal.store.redis.set(journal.store.bodies_key(tasks[2].task_id), "another's", ex=60)
+    journal.store.redis.set(journal.store.task_key(foreign.task_id), "another's", ex=60)
+    names = Counter[str]()
+    lines = list(journal.lines.of(record(journal), names))
+    assert [custom_id for custom_id, _ in lines] == list(journal.lines.ids("b1"))
+    assert [custom_id for custom_id, line in lines if not line] == tasks[2].custom_ids
+    assert names.total() == len(tasks)
 
 
 # limits

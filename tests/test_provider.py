@@ -29,7 +29,8 @@ from batchq.errors import (
 from batchq.provider import sending
 from batchq.provider.client import Provider, provider_for
 from batchq.provider.descriptions import BatchErrorLine, ProviderBatch, Row
-from batchq.provider.parse import parse_batch, parse_row, split_lines
+from batchq.provider.parse import parse_batch, split_lines
+from batchq.provider.rows import parse_row
 from batchq.settings.account import Account
 from batchq.settings.config import settings
 from tests.harness import Emulator, ReservedPort, wait_until
@@ -574,10 +575,54 @@ class TestRows:
         assert parse_row(json.dumps(given).encode()) == row
 
     @pytest.mark.parametrize(
+        "body",
+        [
+            b'{"n": 1.10, "big": 123456789012345678901234567890, "x": NaN, "y": -Infinity}',
+            rb'{"half": "\ud83d", "\u0062ody": {"body": {}}, "text": "\"body\": {"}',
+            '{"é": "ü\u2028"  ,  "a": 1, "a": 2}'.encode(),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "row",
+        [
+            b'{"custom_id": "a", "response": {"status_code": 200, "body": %b}}',
+            b'{"response":{"body":%b,"status_code":200},"error":null,"custom_id":"a"} \r',
+        ],
+    )
+    def test_a_body_is_kept_as_it_stands_in_the_file(self, row: bytes, body: bytes) -> None:
+        """Numbers of any length, halves of emojis, what is no JSON but Python reads."""
+        read = parse_row(row % body)
+        assert read is not None
+        assert read.raw == body
+        assert repr(read.body) == repr(json.loads(body))
+
+    @pytest.mark.parametrize(
+        "row",
+        [
+            b'{"custom_id": "a", "body": {"no": 1}, "response": {"status_code": 200, "body": %b}}',
+            b'{"custom_id": "a", "response": {"status_code": 200, "body": {"no": 1}, "body": %b}}',
+            b'{"custom_id": "a", "response": {"body": {"no": 1}}, "response": {"body": %b}}',
+            b'{"custom_id": "a", "x": {"body": {"no": 1}}, "response": {"body": %b}}',
+            rb'{"custom_id": "a", "\"body": {"no": 1}, "response": {"body": %b}}',
+            rb'{"custom_id": "a", "x": "\"body\":{}", "response": {"body" : %b}}',
+            b'\xef\xbb\xbf{"custom_id": "a", "response": {"body": %b}}',
+            b'{"custom_id": "a", "x": "\xed\xa0\xbd", "response": {"body": %b}}',
+        ],
+    )
+    def test_no_other_body_is_taken_for_that_of_the_answer(self, row: bytes) -> None:
+        read = parse_row(row % b'{"yes": 1}')
+        assert read is not None
+        assert (read.status_code, read.body) == (200, {"yes": 1})
+        assert read.raw in {None, b'{"yes": 1}'}
+
+    @pytest.mark.parametrize(
         "rubbish",
         [
             *(b"", b" ", b"{", b"null", b"[]", b'"a"', b"{}", b"\xff\xfe", b"[" * 99_999),
             *(b'{"custom_id": 7}', b'{"custom_id": ""}', b'{"custom_id": "a", "response": {"sta'),
+            b'{"custom_id": "a", "response": {"body": {"id": "c"}}',
+            b'{"custom_id": "a", "response": {"body": {"id": "c"}}}}',
+            b'{"custom_id": "a", "response": {"body": {"id": "c"',
         ],
     )
     def test_rubbish_is_none(self, rubbish: bytes) -> None:

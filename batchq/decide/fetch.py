@@ -36,7 +36,7 @@ def verdict_on_row(row: Row) -> tuple[bool, Outcome]:
             return False, never_ran("unreadable_answer", "The answer is no JSON object.")
         status = _status_of_error(row.body) or status
     try:
-        body = _json_bytes(row.body)
+        body = _json_bytes(row.body) if row.raw is None else row.raw
     except RecursionError:
         return False, never_ran("unreadable_answer", "The answer is nested too deeply.")
     outcome = Outcome(status_code=status, body=body, request_id=row.request_id or "")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, assert_never
 
 from batchq.common.points import point
@@ -39,7 +40,7 @@ from batchq.observe.tracing import step_failed
 from batchq.prompt import Outcome
 from batchq.provider.client import Provider, provider_for
 from batchq.provider.descriptions import BatchErrorLine, ProviderBatch, Row
-from batchq.provider.parse import parse_row
+from batchq.provider.rows import parse_row
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -50,8 +51,9 @@ __all__ = ["fetch"]
 
 logger = logging.getLogger("batchq.fetch")
 
-_ROWS, _BYTES = 200, 8_000_000
+_ROWS, _BYTES = 500, 8_000_000
 """How much of a result file is held in memory at once; one row alone may be larger."""
+_FINAL = frozenset({"ANSWERED", "READY", "ALREADY"})
 _NOTED = 5
 _ON_ITS_WAY = frozenset({"sealed", "uploaded", "submitted"})
 _READINGS = 3
@@ -80,6 +82,7 @@ class _Fetching:
     ``errors`` are outcomes that stand if no file has a success for their prompt; ``unanswered``
     is why a prompt is to be asked again, for the case that it has no attempt left. ``blameless``
     are those that have failed by a ``trouble`` of their account: they are asked again for nothing.
+    ``final`` are the prompts that have an outcome for sure.
     """
 
     work: Work
@@ -90,6 +93,7 @@ class _Fetching:
     seen: Counter[str] = field(default_factory=Counter[str])
     useful: set[str] = field(default_factory=set[str])
     useless: set[str] = field(default_factory=set[str])
+    final: set[str] = field(default_factory=set[str])
 
     @cached_property
     def bill(self) -> Bill:
@@ -112,9 +116,11 @@ class _Fetching:
         return self.work.lease
 
     @cached_property
-    def asked(self) -> frozenset[str]:
-        """The custom ids of this batch. A row with another one answers nobody."""
-        return frozenset(self.journal.lines.ids(self.record.id))
+    def asked(self) -> Mapping[str, None]:
+        """The custom ids of this batch, in the order of its lines. A row with another one answers
+        nobody.
+        """
+        return dict.fromkeys(self.journal.lines.ids(self.record.id))
 
     @property
     def _age(self) -> timedelta:
@@ -235,8 +241,11 @@ class _Fetching:
     ) -> None:
         ours = [pair for pair in outcomes if self._is_ours(pair[0])]
         self.seen["unknown"] += len(outcomes) - len(ours)
-        errors = {c: Receipt.of(outcome, batch=self.record.id) for c, outcome in ours}
-        words = answer(self.app, self.record.lane, ours, receipts or errors, batch=self.record.id)
+        if receipts is None:
+            receipts = {c: Receipt.of(outcome, batch=self.record.id) for c, outcome in ours}
+        each = answer(self.app, self.record.lane, ours, receipts, batch=self.record.id)
+        words = Counter(each)
+        self.final |= {c for (c, _), word in zip(ours, each, strict=True) if word in _FINAL}
         new = words["ANSWERED"] + words["READY"]
         if new and self.record.crashes:
             # It got further than the reading that killed its worker.
@@ -312,12 +321,22 @@ class _Fetching:
         self._answer(
             [(custom_id, self.errors[custom_id]) for custom_id in left if custom_id in self.errors]
         )
-        self.seen["unknown"] += len((self.errors.keys() | self.unanswered.keys()) - self.asked)
+        self.seen["unknown"] += len(
+            (self.errors.keys() | self.unanswered.keys()) - self.asked.keys()
+        )
         return [custom_id for custom_id in left if custom_id not in self.errors]
 
     def _left(self) -> list[str]:
         """The prompts that are still in this batch, in the order of its lines."""
-        return self.journal.lines.left_in(self.record.id)
+        open_ones = [custom_id for custom_id in self._lines() if custom_id not in self.final]
+        return self.journal.lines.left_of(self.record.id, open_ones)
+
+    def _lines(self) -> Iterable[str]:
+        return self.asked
+
+    def _prompt_at(self, line: int) -> str | None:
+        """The prompt on a line of its file; lines count from 1."""
+        return next(islice(self.asked, line - 1, None), None) if line > 0 else None
 
     def _ask_again(self, custom_ids: list[str], *, use_attempt: bool) -> None:
         if custom_ids:
@@ -343,7 +362,7 @@ class _Fetching:
             get_through(self.app, self.record)
         if isinstance(follows, BadLine | AskAgain):
             named = follows.line if isinstance(follows, BadLine) else 1
-            example = self.journal.lines.prompt_at(self.record.id, named) or ""
+            example = self._prompt_at(named) or ""
             self.bill.failed(example, follows.outcome)
         match follows:
             case NoRoom(limit):
@@ -359,7 +378,7 @@ class _Fetching:
                 pause(self.app, self.record, trouble, met_in="file")
                 self._give_back(left)
             case BadLine(line, outcome):
-                bad = self.journal.lines.prompt_at(self.record.id, line)
+                bad = self._prompt_at(line)
                 if bad not in left:
                     # It is no line of this file that is still open: the number is no help.
                     return self._split(left, outcome)
@@ -477,6 +496,10 @@ class _FetchingAdopted(_Fetching):
 
     def _is_ours(self, custom_id: str) -> bool:  # noqa: ARG002 it is the base's
         return True  # Those are prompts that have taken the place of a line.
+
+    def _lines(self) -> Iterable[str]:
+        # They come as long as it is not shut.
+        return self.journal.lines.ids(self.record.id)
 
     def _settle_errors(self) -> list[str]:
         # Who would wait from here on is not among those that are asked again.

@@ -9,7 +9,8 @@ import json
 import logging
 import tempfile
 import uuid
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -276,15 +277,15 @@ class _Submission:
         if file_id is None:
             with tempfile.TemporaryDirectory(prefix="batchq-") as folder:
                 path = Path(folder, name)
-                if not self._write(record, path):
+                tasks = self._write(record, path)
+                if tasks is None:
                     note = "nobody waits for any of its prompts"
                     if self.journal.batches.close(record, lease, note=note) == "CLOSED":
                         emit.tell_emptied(self.app, record)
                     return None
                 point("upload.intend")
                 # If we die after the upload, find_file above finds what we sent.
-                names = self.journal.lines.task_names(self.journal.lines.ids(record.id))
-                known = {"upload_intent_at": self.journal.clock.now(), "tasks": json.dumps(names)}
+                known = {"upload_intent_at": self.journal.clock.now(), "tasks": json.dumps(tasks)}
                 self._advance(lease, _NOW, **known)
                 point("upload.call")
                 file_id = provider.upload(path, name=name, expires_after=self.config.file_expiry)
@@ -293,21 +294,23 @@ class _Submission:
         point("upload.recorded")
         return file_id
 
-    def _write(self, record: BatchRecord, path: Path) -> bool:
-        """Write the batch file and read it back; False where no line is left.
+    def _write(self, record: BatchRecord, path: Path) -> Mapping[str, int] | None:
+        """Write the batch file and read it back; None where no line is left. Returns how many of
+        its lines each task asks, by the task's name.
 
         A line that does not read back as it should is taken out and answered with an error: a file
         with one such line would be refused whole.
         """
         while True:
+            tasks = Counter[str]()
             with path.open("wb") as file:
                 written = [
                     (custom_id, file.write(line))
-                    for custom_id, line in self.journal.lines.of(record)
+                    for custom_id, line in self.journal.lines.of(record, tasks)
                 ]
             bad = _unreadable(path, written, record.lane.endpoint)
             if not bad:
-                return bool(written)
+                return tasks if written else None
             # In this order: a prompt that is in no file and has no answer would wait for good.
             refused = [(custom_id, self._why_bad(custom_id)) for custom_id in bad]
             answer(self.app, record.lane, refused, batch=record.id)
@@ -497,7 +500,7 @@ def _unreadable(path: Path, written: list[tuple[str, int]], endpoint: str) -> li
 
 def _is_line_of(line: bytes, custom_id: str, endpoint: str) -> bool:
     try:
-        row = json.loads(line, parse_constant=_no_json)
+        row = _strict.decode(line.decode())
         whole = line.endswith(b"\n") and line.count(b"\n") == 1
         ours = row["custom_id"] == custom_id and row["url"] == endpoint
         return whole and ours and bool(row["body"]["model"])
@@ -507,6 +510,9 @@ def _is_line_of(line: bytes, custom_id: str, endpoint: str) -> bool:
 
 def _no_json(constant: str) -> None:
     raise ValueError(f"{constant} is Python's, not JSON's")
+
+
+_strict = json.JSONDecoder(parse_constant=_no_json)
 
 
 def _time(milliseconds: int) -> datetime:

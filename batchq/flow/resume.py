@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,28 +31,32 @@ def answer(
     receipts: Mapping[str, Receipt] | None = None,
     *,
     batch: str = "",
-) -> Counter[str]:
+) -> list[str]:
     """Give prompts (by custom id) their outcomes and send on each task that has all of its own.
 
-    With a ``batch``, only those that were asked in it. Returns how many were ANSWERED or READY,
-    ALREADY answered, and UNKNOWN.
+    With a ``batch``, only those that were asked in it. Returns a word for each, see answer.lua.
     """
     if outcomes:
         point("answer.call")
-    words = journal_of(app).answers.add(lane, outcomes, receipts, batch=batch)
+    given = journal_of(app).answers.give(lane, outcomes, receipts, batch=batch)
     if outcomes:
         point("answer.called")
-    ready = [
-        custom_id for (custom_id, _), word in zip(outcomes, words, strict=True) if word == "READY"
-    ]
-    resume(app, [parts[0] for custom_id in ready if (parts := split_id(custom_id))])
-    return Counter(words)
+    ready = {
+        parts[0]: kept
+        for (custom_id, _), (word, kept) in zip(outcomes, given, strict=True)
+        if word == "READY" and (parts := split_id(custom_id))
+    }
+    _send_on(app, _opened(app, ready))
+    return [word for word, _ in given]
 
 
 def resume(app: Celery[Any], task_ids: Sequence[str]) -> None:
     """Deliver tasks again, with the message they came with."""
+    _send_on(app, _messages(app, journal_of(app), task_ids))
+
+
+def _send_on(app: Celery[Any], messages: Mapping[str, bytes | None]) -> None:
     journal = journal_of(app)
-    messages = _messages(app, journal, task_ids)
     journal.resuming.let_go(task_id for task_id, message in messages.items() if message is None)
     known = {task_id: message for task_id, message in messages.items() if message is not None}
     if known:
@@ -105,4 +108,15 @@ def _messages(
         with apart(app, f"the message of task {task_id}", task_id=task_id):
             journal.resuming.postpone([task_id])
             found[task_id] = journal.tasks.messages([task_id])[0]
+    return found
+
+
+def _opened(app: Celery[Any], kept: Mapping[str, bytes]) -> dict[str, bytes | None]:
+    """These messages, without those that cannot be read: they are tried later."""
+    journal, found = journal_of(app), dict[str, bytes | None]()
+    for task_id, message in kept.items():
+        try:
+            found[task_id] = journal.tasks.message(task_id, message)
+        except JournalUnreadable:
+            found |= _messages(app, journal, [task_id])
     return found

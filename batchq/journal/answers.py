@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from batchq.errors import JournalUnreadable
 from batchq.journal.records import (
@@ -40,29 +41,47 @@ class Answers:
 
         An outcome from a batch is only for a prompt that was asked in that batch.
         """
-        calls: list[Call] = []
-        now = self._store.now() if outcomes else 0
-        for custom_id, outcome in outcomes:
-            task_id, number = parts_of(custom_id)
-            keys = [
-                *(
-                    self._store.task_key(task_id),
-                    self._key("waiting"),
-                    self._key("resuming"),
-                    self._key("counters"),
-                ),
-                *self._store.lane_keys(lane),
-            ]
-            args = [task_id, number, custom_id, self._store.codec.seal(outcome.to_bytes())]
-            receipt = (receipts or {}).get(custom_id) or Receipt.of(outcome)
-            args += [self._store.keep_journal, receipt.to_json(answered_at=now), batch]
-            calls.append((keys, args))
-        words = self._store.words("answer", calls)
-        for (custom_id, _), word in zip(outcomes, words, strict=True):
+        return [word for word, _ in self.give(lane, outcomes, receipts, batch=batch)]
+
+    def give(
+        self,
+        lane: Lane,
+        outcomes: Sequence[tuple[str, Outcome]],
+        receipts: Mapping[str, Receipt] | None = None,
+        *,
+        batch: str = "",
+    ) -> list[tuple[str, bytes]]:
+        """The same; and with each READY the message of its task as it is kept, empty where there is
+        none.
+        """
+        now, known = self._store.now() if outcomes else 0, receipts or {}
+        answers = [
+            (
+                custom_id,
+                self._store.codec.seal(outcome.to_bytes()),
+                (known.get(custom_id) or Receipt.of(outcome)).to_json(answered_at=now),
+            )
+            for custom_id, outcome in outcomes
+        ]
+        slices = list(_slices(answers))
+        calls = [self._call(lane, some, batch) for some in slices]
+        given: list[tuple[str, bytes]] = []
+        for reply in self._store.scripts.run_all("answer", calls):
+            given += _read(reply)
+        for (custom_id, _), (word, _) in zip(outcomes, given, strict=True):
             if word == "BROKEN":
                 error = JournalUnreadable("its task's record")
                 say_skipped(f"the answer to {custom_id}", error, prompt=custom_id)
-        return words
+        return given
+
+    def _call(self, lane: Lane, answers: Iterable[_Answer], batch: str) -> Call:
+        keys = [self._key("waiting"), self._key("resuming"), self._key("counters")]
+        keys += self._store.lane_keys(lane)
+        args: list[Any] = [self._store.keep_journal, batch]
+        for custom_id, outcome, receipt in answers:
+            keys.append(self._store.task_key(parts_of(custom_id)[0]))
+            args += (custom_id, outcome, receipt)
+        return keys, args
 
     def places(self, custom_ids: Sequence[str]) -> list[str | None]:
         """Where each prompt is: ``lane``, ``batch:<id>``, ``answered``, or None if forgotten."""
@@ -73,3 +92,33 @@ class Answers:
             reply.decode() if isinstance(reply, bytes) and reply else None
             for reply in replies_of(pipe)
         ]
+
+
+_Answer = tuple[str, bytes, str]
+"""What answer.lua is told of a prompt: its custom id, its outcome, its receipt."""
+
+_ROWS, _BYTES = 100, 1_000_000
+"""What one call of answer.lua is told at the most; one answer alone may be larger."""
+
+
+def _slices(answers: Iterable[_Answer]) -> Iterator[list[_Answer]]:
+    some: list[_Answer] = []
+    size = 0
+    for one in answers:
+        size += len(one[1])
+        if some and (len(some) >= _ROWS or size > _BYTES):
+            yield some
+            some, size = [], len(one[1])
+        some.append(one)
+    if some:
+        yield some
+
+
+def _read(reply: list[Any]) -> Iterator[tuple[str, bytes]]:
+    """The word of each answer of a call, and the message that came with it."""
+    words, error, *messages = reply
+    if isinstance(error, Exception):
+        raise error
+    kept = iter(messages)
+    for word in words.decode().split():
+        yield word, next(kept) if word == "READY" else b""

@@ -21,7 +21,8 @@ from batchq.journal.replies import (
     DAMAGED,
     chunks,
     count_of,
-    is_id,
+    id_in,
+    ids_in,
     milliseconds,
     prompts_named,
     replies_of,
@@ -130,7 +131,7 @@ class Lanes:
             keep=self._store.keep_journal,
             alone=alone,
             epoch=epoch or self._adoption.epoch().id,
-            prompts=prompts_named(candidates),
+            prompts=candidates,
         )
         moved, word, damaged = self._store.run("seal", keys, args)
         for custom_id in damaged:
@@ -142,10 +143,10 @@ class Lanes:
 
     def _candidates(self, waiting: str) -> list[str]:
         members = self._store.members(waiting, 0, CHUNK - 1)
-        if rubbish := [member for member in members if not is_id(member)]:
+        if rubbish := [member for member in members if id_in(member) is None]:
             say_skipped(f"{len(rubbish)} members of {waiting}", ValueError())
             self._redis.zrem(waiting, *rubbish)
-        return [member.decode() for member in members if is_id(member)]
+        return ids_in(members)
 
     def requeue(
         self, batch: BatchRecord, custom_ids: Sequence[str], *, use_attempt: bool

@@ -16,17 +16,18 @@ from batchq.journal.records import (
 from batchq.journal.replies import (
     CHUNK,
     chunks,
-    is_id,
+    ids_in,
     parts_of,
     replies_of,
 )
+from batchq.journal.scripts import arguments
 from batchq.journal.store import Store
 from batchq.prompt import line
 
 __all__ = ["Lines"]
 
-_BODIES = 8_000_000
-"""Bytes of prompt bodies that are read from Redis at once."""
+_ROWS, _BODIES = 200, 8_000_000
+"""Prompts, and bytes of their bodies, that are read from Redis at once."""
 
 
 class Lines:
@@ -38,24 +39,13 @@ class Lines:
         self._bodies = bodies
         self._answers = answers
 
-    def task_names(self, custom_ids: Iterable[str]) -> dict[str, int]:
-        """How many of these prompts each task asked, by the task's name."""
-        counts: Counter[str] = Counter()
-        for some in chunks(custom_ids):
-            pipe = self._redis.pipeline(transaction=False)
-            for task_id, _ in map(parts_of, some):
-                pipe.hget(self._store.task_key(task_id), "name")
-            names = (reply for reply in replies_of(pipe) if isinstance(reply, bytes))
-            counts.update(name.decode(errors="replace") for name in names)
-        return dict(counts)
-
     def ids(self, batch_id: str) -> Iterator[str]:
         """The custom ids of a batch, in the order of its lines."""
         start = 0
         while chunk := self._store.members(
             self._store.batch_keys(batch_id)[1], start, start + CHUNK - 1
         ):
-            yield from (member.decode() for member in chunk if is_id(member))
+            yield from ids_in(chunk)
             start += len(chunk)
 
     def some_ids(self, batch_id: str, start: int, count: int) -> list[str]:
@@ -63,15 +53,19 @@ class Lines:
         if start < 0 or count < 1:
             return []
         members = self._store.members(self._store.batch_keys(batch_id)[1], start, start + count - 1)
-        return [member.decode() for member in members if is_id(member)]
+        return ids_in(members)
 
     def left_in(self, batch_id: str) -> list[str]:
         """The prompts that are still in a batch, in the order of its lines."""
+        return self.left_of(batch_id, self.ids(batch_id))
+
+    def left_of(self, batch_id: str, custom_ids: Iterable[str]) -> list[str]:
+        """Those of these prompts that are still in a batch."""
         here = f"batch:{batch_id}"
         left: list[str] = []
-        for custom_ids in chunks(self.ids(batch_id)):
-            places = self._answers.places(custom_ids)
-            left += [c for c, place in zip(custom_ids, places, strict=True) if place == here]
+        for some in chunks(custom_ids):
+            places = self._answers.places(some)
+            left += [one for one, place in zip(some, places, strict=True) if place == here]
         return left
 
     def traces_in(self, batch_id: str, *, at_most: int) -> list[str]:
@@ -83,39 +77,32 @@ class Lines:
         found = [reply for reply in replies_of(pipe) if isinstance(reply, bytes)]
         return [trace.decode(errors="replace") for trace in found]
 
-    def prompt_at(self, batch_id: str, line_number: int) -> str | None:
-        """The custom id on a line of a batch file; lines count from 1."""
-        if line_number < 1:
-            return None
-        return next(islice(self.ids(batch_id), line_number - 1, None), None)
-
-    def of(self, batch: BatchRecord) -> Iterator[tuple[str, bytes]]:
-        """The lines of a batch file, one at a time, in order.
+    def of(
+        self, batch: BatchRecord, tasks: Counter[str] | None = None
+    ) -> Iterator[tuple[str, bytes]]:
+        """The lines of a batch file, one at a time, in order. How many of them each task asks is
+        added to ``tasks``, by the task's name.
 
         A prompt whose body is gone or damaged has an empty line. Raises KeyMissing, StorageAway.
         """
-        for custom_ids in chunks(self.ids(batch.id)):
-            for some in self._portions(custom_ids):
-                pipe = self._redis.pipeline(transaction=False)
-                for task_id, number in map(parts_of, some):
-                    pipe.hget(self._store.bodies_key(task_id), str(number))
-                for custom_id, body in zip(some, replies_of(pipe), strict=True):
+        for custom_ids in chunks(self.ids(batch.id), _ROWS):
+            left = [(custom_id, *parts_of(custom_id)) for custom_id in custom_ids]
+            while left:
+                bodies, names = self._bodies_of(left)
+                if tasks is not None:
+                    for name, count in zip(names[::2], names[1::2], strict=True):
+                        tasks[name.decode(errors="replace")] += count
+                for (custom_id, *_), body in zip(left, bodies, strict=False):
                     yield custom_id, self._line(custom_id, batch.lane.endpoint, body)
+                left = left[len(bodies) :]
 
-    def _portions(self, custom_ids: Sequence[str]) -> Iterator[list[str]]:
-        """Some prompts, a few megabytes of bodies at a time, whatever their size."""
-        pipe = self._redis.pipeline(transaction=False)
-        for task_id, number in map(parts_of, custom_ids):
-            pipe.hstrlen(self._store.bodies_key(task_id), str(number))
-        some: list[str] = []
-        left = _BODIES
-        for custom_id, size in zip(custom_ids, replies_of(pipe), strict=True):
-            left -= size if isinstance(size, int) else 0
-            if some and left < 0:
-                yield some
-                some, left = [], _BODIES - size
-            some.append(custom_id)
-        yield some
+    def _bodies_of(self, prompts: Sequence[tuple[str, str, int]]) -> Any:
+        """The bodies of these prompts, or of the first of them, and the names of their tasks."""
+        keys: list[str] = []
+        for _, task_id, _ in prompts:
+            keys += (self._store.bodies_key(task_id), self._store.task_key(task_id))
+        numbers = [str(number) for *_, number in prompts]
+        return self._store.run("lines", keys, arguments(most=_BODIES, numbers=numbers))
 
     def _line(self, custom_id: str, endpoint: str, body: Any) -> bytes:
         if not isinstance(body, bytes):

@@ -319,8 +319,12 @@ class Receipt:
         return cls(status_code=outcome.status_code, code=code, batch=batch)
 
     def to_json(self, *, answered_at: int) -> str:
-        known = {name: value for name in self.__annotations__ if (value := getattr(self, name))}
-        return json.dumps({**known, "answered_at": answered_at})
+        known = {name: value for name in _RECEIPT if (value := getattr(self, name))}
+        known["answered_at"] = answered_at
+        return json.dumps(known)
+
+
+_RECEIPT = tuple(Receipt.__annotations__)
 
 
 def error_code(outcome: Outcome) -> str:

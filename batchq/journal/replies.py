@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -28,8 +29,9 @@ __all__ = [
     "chunks",
     "count_of",
     "fingerprint_in",
+    "id_in",
+    "ids_in",
     "is_full",
-    "is_id",
     "is_rubbish",
     "milliseconds",
     "opened",
@@ -207,11 +209,19 @@ def count_of(value: Any) -> int:
         return 0
 
 
-def is_id(member: bytes) -> bool:
+def ids_in(members: Iterable[bytes]) -> list[str]:
+    """The ids of prompts among some members; what somebody else has put there is left out."""
+    return [found for member in members if (found := id_in(member)) is not None]
+
+
+def id_in(member: bytes) -> str | None:
     try:
-        return split_id(member.decode()) is not None
+        return member.decode() if _ID.fullmatch(member) else None
     except UnicodeDecodeError:
-        return False
+        return None
+
+
+_ID = re.compile(rb".*-[0-9]+", re.DOTALL)
 
 
 def parts_of(custom_id: str) -> tuple[str, int]:

@@ -30,9 +30,9 @@ from batchq.settings.record import Settings
 __all__ = ["Store"]
 
 _SCRIPTS = (
-    "advance adopt answer aside begin bury cancel capture claim close epoch event groups keep "
-    "let_go look note outside pause probe release renew requeue reuse revive_batch revive_task "
-    "revoke seal sent settle spare split tell unclaim unpause wake"
+    "adopt advance answer aside begin bury cancel capture claim close epoch event groups keep "
+    "let_go lines look note outside pause probe release renew requeue reuse revive_batch "
+    "revive_task revoke seal sent settle spare split tell unclaim unpause wake"
 ).split()
 
 
@@ -48,17 +48,17 @@ class Store:
         self.scripts = Scripts(self.redis, sources)
 
     def key(self, *parts: str) -> str:
-        return ":".join((f"{{{self.config.key_prefix}}}", *parts))
+        return ":".join((self.clock.prefix, *parts))
 
     def task_key(self, task_id: str) -> str:
-        return self.key("task", task_id)
+        return f"{self.clock.prefix}:task:{task_id}"
 
     def task_keys(self, custom_ids: Iterable[str]) -> list[str]:
         """The key of the task of each prompt."""
         return [self.task_key(parts_of(custom_id)[0]) for custom_id in custom_ids]
 
     def bodies_key(self, task_id: str) -> str:
-        return self.key("bodies", task_id)
+        return f"{self.clock.prefix}:bodies:{task_id}"
 
     def task_lease_key(self, task_id: str) -> str:
         return self.key("lease", "task", task_id)

@@ -36,17 +36,19 @@ class Tasks:
     def messages(self, task_ids: Sequence[str]) -> list[bytes | None]:
         """The messages that resume these tasks; None where there is nothing to resume.
 
-        Raises JournalUnreadable where the message of one of them is; see `readable`.
+        Raises JournalUnreadable where the message of one of them is.
         """
         pipe = self._redis.pipeline(transaction=False)
         for task_id in task_ids:
             pipe.hmget(self._store.task_key(task_id), "next", "message")
         return [
-            self._store.read(newer or kept, f"the message of task {task_id}")
-            if newer or kept
-            else None
+            self.message(task_id, newer or kept or b"")
             for task_id, (newer, kept) in zip(task_ids, pipe.execute(), strict=True)
         ]
+
+    def message(self, task_id: str, kept: bytes) -> bytes | None:
+        """A message from how it is kept, None where there is none. Raises JournalUnreadable."""
+        return self._store.read(kept, f"the message of task {task_id}") if kept else None
 
     def dead(self) -> list[tuple[str, int]]:
         """The tasks that killed their workers, newest first, each with when it failed by that."""

@@ -71,3 +71,5 @@ class Row:
     error_code: str | None = None
     error_message: str | None = None
     error_type: str | None = None
+    raw: bytes | None = field(default=None, repr=False, compare=False)
+    """The JSON of `body` as it stands in the file, where that is an object and was found."""

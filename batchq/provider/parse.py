@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
-from http import HTTPStatus
-from typing import Any
 
-from batchq.provider.descriptions import STATUSES, BatchErrorLine, ProviderBatch, Row
+from batchq.provider.descriptions import STATUSES, BatchErrorLine, ProviderBatch
 from batchq.provider.values import Json, object_in, objects_in, sound, text_in, time_in, whole_in
 
 
@@ -91,71 +88,6 @@ def _errors(given: object) -> tuple[BatchErrorLine, ...]:
         )
         for line in _error_lines(given)
     )
-
-
-def parse_row(line: bytes) -> Row | None:
-    """One line of a result file; None where it is not one (cut short, blank, rubbish)."""
-    try:
-        row = object_in(json.loads(line))
-    except (ValueError, RecursionError):
-        return None
-    custom_id = text_in(row.get("custom_id"))
-    if custom_id is None:
-        return None
-    response = object_in(row.get("response"))
-    status, body = _status(response), _body(response.get("body"))
-    error: object = row.get("error")
-    if not error and (status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR):
-        # What went wrong may be told where an error of the prompt itself would be.
-        error = object_in(body).get("error") or text_in(body)
-    details = object_in(error)
-    return Row(
-        custom_id=custom_id,
-        status_code=status,
-        body=body,
-        request_id=_header(response.get("request_id")),
-        error_code=_code(details.get("code")),
-        error_message=text_in(details.get("message")) or text_in(error),
-        error_type=text_in(details.get("type")),
-    )
-
-
-def _code(value: object) -> str | None:
-    """A code; one that is a status may come as a number."""
-    return text_in(value) or (str(value) if whole_in(value) in _STATUSES else None)
-
-
-def _status(response: Json) -> int | None:
-    if "status_code" in response:
-        told = response["status_code"]
-        # Some write the reason behind it: "200 OK".
-        status = whole_in(told.partition(" ")[0] if isinstance(told, str) else told)
-        return status if status in _STATUSES else None
-    # Some servers leave it out. An answer is an answer; an error is asked again.
-    body = object_in(response.get("body"))
-    return 200 if body and not body.get("error") else None
-
-
-_STATUSES = frozenset((*range(200, 300), *range(400, 600)))
-"""What can be an answer or an error; with another one a prompt counts as not run."""
-
-
-def _body(value: object) -> Any:
-    """A body; one server writes it as a string that holds the object."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-
-
-def _header(value: object) -> str | None:
-    """What may stand in the header of a response."""
-    return value if isinstance(value, str) and _HEADER.fullmatch(value) else None
-
-
-_HEADER = re.compile(r"[!-~]{1,200}")
 
 
 def split_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from batchq.decide.fetch import verdict_on_row
 from batchq.prompt import Outcome
-from batchq.provider.parse import parse_row
+from batchq.provider.rows import parse_row
 from batchq.provider.wordings import error_in_words, status_in_words
 
 QUOTED = {"error": {"message": "No such tool.", "code": "bad_tool", "param": "tools", "type": "x"}}

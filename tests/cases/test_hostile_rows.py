@@ -24,7 +24,7 @@ from batchq.journal.records import error_code
 from batchq.money.cost import PriceTable
 from batchq.prompt import Outcome
 from batchq.provider.client import Provider
-from batchq.provider.parse import parse_row
+from batchq.provider.rows import parse_row
 from tests.capture.bench import Bench, ask
 from tests.journals import LANE
 

@@ -161,7 +161,7 @@ _PLACES = [
     Mutant(
         "a late answer leaves its prompt in the lane",
         "batchq/journal/lua/answer.lua",
-        "leave_lane(KEYS[5], KEYS[6], ARGV[3], prompt[2], prompt[3])",
+        "leave_lane(lane, totals, custom_id, prompt[2], prompt[3])",
         "",
         (f"{JOURNAL}::test_a_late_answer_saves_the_second_asking",),
     ),

@@ -3,11 +3,12 @@
 --       7 the journal's names, then the task hash of each candidate
 -- args: batch (its id), lane (its name), limits (lines, bytes, inputs, tokens), keep (time to live
 --       in ms), alone (whether nothing else is queued), epoch (the journal's name), prompts
---       (custom_id and number of each candidate)
+--       (the custom id of each candidate)
 -- Returns: {prompts moved, FULL or MORE, the custom ids of candidates that are damaged}
 -- @include "args"
 -- @include "expiry"
 -- @include "filling"
+-- @include "ids"
 -- @include "lanes"
 -- @include "now"
 if redis.call("HGET", KEYS[7], "id") ~= args.epoch then
@@ -35,8 +36,8 @@ local function leave_with_a_share(custom_id)
   redis.call("ZREM", lane, custom_id)
 end
 
-for at, prompt in ipairs(args.prompts) do
-  local task, custom_id, number = KEYS[7 + at], prompt.custom_id, prompt.number
+for at, custom_id in ipairs(args.prompts) do
+  local task, _, number = KEYS[7 + at], parts_of(custom_id)
   if redis.call("ZSCORE", lane, custom_id) then
     local size = redis.pcall("HMGET", task, number .. ":bytes", number .. ":inputs",
       number .. ":tokens", number .. ":place")
