@@ -69,7 +69,8 @@ test-openai2: $(VENV_OPENAI2)/.test
 fidelity: $(VENV)/.dev $(VENV_CELERY57)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/fidelity/more_*.py
 	$(VENV_CELERY57)/bin/python -m pytest tests/fidelity/test_redis_prefork.py \
-	  tests/test_install.py tests/test_keepalive_keys.py tests/test_seams.py
+	  tests/test_install.py tests/test_keepalive_keys.py tests/test_seams.py \
+	  tests/bulk/test_messages.py
 
 # Libraries that people ask OpenAI through, each as it is used, with and without the decorator;
 # writes docs/clients.md. ONLY=with_litellm runs some, and writes nothing.

@@ -12,7 +12,16 @@ from typing import Any, cast
 
 from celery.canvas import Signature
 
-__all__ = ["Call", "Key", "calls_of_rows", "calls_of_signatures", "fresh_ids", "id_of_key", "runs"]
+__all__ = [
+    "Call",
+    "Key",
+    "calls_of_rows",
+    "calls_of_signatures",
+    "fresh_ids",
+    "id_of_key",
+    "ignores_result",
+    "runs",
+]
 
 Key = Callable[[Any], object]
 
@@ -58,6 +67,11 @@ def calls_of_signatures(
             task_id = id_of_key(signature.task, key(given), given)
         task_id = next(ids) if task_id is None else task_id
         yield Call(signature.type, signature.args, signature.kwargs, own, task_id, repeats)
+
+
+def ignores_result(call: Call) -> bool:
+    """Whether nobody will find a result of it, by the task or by the call."""
+    return bool(call.options.get("ignore_result", call.task.ignore_result))
 
 
 def runs(calls: Iterable[Call]) -> Iterator[list[Call]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import Task, current_app
 
-from batchq.bulk.calls import Call, Key, calls_of_rows, calls_of_signatures, runs
+from batchq.bulk.calls import Call, Key, calls_of_rows, calls_of_signatures, ignores_result, runs
 from batchq.bulk.handle import Enqueued
 from batchq.bulk.known import Known
 from batchq.bulk.progress import Progress
@@ -145,8 +145,9 @@ class _Enqueuing:
         finally:
             self._known.note(new, sends.sent)
             self._found.sent += len(sends.sent)
-        queues = {queue_of(alike[0]) for alike in runs(calls)}
-        self._window.add([*unseen, *sends.sent], queues)
+        firsts = [alike[0] for alike in runs(calls)]
+        self._window.add([*unseen, *sends.sent], map(queue_of, firsts))
+        self._found.ignored |= any(map(ignores_result, firsts))
         self._found.unseen += len(unseen)
         self._found.known += len(calls) - len(new) - len(unseen)
         self._found.add([call.task_id for call in calls])

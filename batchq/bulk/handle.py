@@ -46,10 +46,12 @@ class Enqueued:
         before.
     unseen: were not sent again: an earlier call has sent them, and nobody has been seen to take
         their messages. They are in the queue, or were lost with it: that cannot be told.
+    ignored: results of some are ignored, by the task or the call.
     """
 
     def __init__(self, app: Any) -> None:
         self.sent = self.known = self.unseen = 0
+        self.ignored = False
         self._app = app
         self._ids = Spool()
         self._ended: dict[str, tuple[str, Any]] = {}
@@ -72,7 +74,7 @@ class Enqueued:
         """How many rows are in which of Celery's states.
 
         PENDING are those in the queue, and those whose result has expired. Raises TypeError where
-        results are not kept where everybody can read them.
+        results are ignored, or not kept where everybody can read them.
         """
         found = Counter[str]()
         for some in self._ids.chunks(CHUNK):
@@ -116,6 +118,10 @@ class Enqueued:
         return self._ended or self._keys().final(task_ids)
 
     def _keys(self) -> ResultKeys:
+        if self.ignored:
+            raise TypeError(
+                "some of these tasks ignore their results, so there is none to wait for"
+            )
         keys = result_keys(self._app)
         if keys is None or self._app.backend.as_uri().startswith("rpc:"):
             raise TypeError(

@@ -216,6 +216,22 @@ def test_signatures_of_several_tasks_go_each_to_their_own(server: Server) -> Non
     assert list(found.task_ids)[2] == "own"
 
 
+def test_results_that_nobody_can_read_are_refused_in_words(server: Server) -> None:
+    found = say.enqueue([1, 2], ignore_result=True)
+    for read in (found.counts, lambda: next(found.results())):
+        with pytest.raises(TypeError, match="ignore their results"):
+            read()
+    for backend in ("rpc://", "disabled://"):
+        app: Any = make_app("unread", result_backend=backend, batchq_redis_url=server.url)
+
+        def body(number: int) -> None: ...
+
+        task: Any = app.task(name="unread", shared=False)(batchq.batched_llm_task(body))
+        with pytest.raises(TypeError, match="set result_backend to a Redis or a database"):
+            task.enqueue([1, 2], key=int).counts()
+        app.close()
+
+
 def test_nothing_to_send_is_nothing(server: Server) -> None:
     assert len(batchq.enqueue([])) == 0
     found = say.enqueue(iter(()))
