@@ -122,3 +122,21 @@ def test_one_server_that_is_a_cluster(make_bench: Callable[..., Bench], tmp_path
         assert bench.journal.waiting.count() == 1
     finally:
         server.stop()
+
+
+def test_a_user_who_may_not_touch_results(
+    make_bench: Callable[..., Bench], server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No task fails for want of a state: it waits, and the log says what is missing."""
+    acl: Any = server.client
+    acl.execute_command("ACL", "SETUSER", "few", "on", ">few", "~{batchq}:*", "&*", "+@all")
+    try:
+        url = server.url.replace("//", "//few:few@")
+        bench = make_bench(result_backend=url, batchq_redis_url=url)
+        bench.send(asking(bench), "may I?")
+        with caplog.at_level("WARNING", "batchq.capture"):
+            bench.deliver()
+        assert bench.journal.waiting.count() == 1
+        assert "its state BATCHED could not be stored (NoPermissionError)" in caplog.text
+    finally:
+        acl.execute_command("ACL", "DELUSER", "few")
