@@ -20,6 +20,7 @@ import tests.installed  # noqa: F401 for its effect, before all that reads what 
 # isort: split
 import kombu.pools
 import pytest
+from celery import signals
 from celery.result import AsyncResult
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -280,3 +281,10 @@ def _no_skip_in_ci(report: pytest.TestReport | pytest.CollectReport) -> None:
     if ELSEWHERE not in reason:
         report.outcome = "failed"
         report.longrepr = f"In CI nothing may be skipped, but {report.nodeid} is. {reason}"
+
+
+@pytest.fixture
+def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody hears of the tasks that are sent: apps of other tests of this process do."""
+    for signal in (signals.before_task_publish, signals.after_task_publish, signals.task_sent):
+        monkeypatch.setattr(signal, "receivers", [])

@@ -470,6 +470,7 @@ def test_a_call_subscribes_to_its_result_unless_it_is_told_not_to(server: Server
     app.close()
 
 
+@pytest.mark.usefixtures("nobody_listens")
 def test_whoever_wraps_the_sending_of_tasks_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     app = Celery("seams", set_as_current=False, broker="memory://")
     app.task(name="seams.wrapped", shared=False)(nothing)

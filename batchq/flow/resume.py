@@ -115,8 +115,9 @@ def _opened(app: Celery[Any], kept: Mapping[str, bytes]) -> dict[str, bytes | No
     """These messages, without those that cannot be read: they are tried later."""
     journal, found = journal_of(app), dict[str, bytes | None]()
     for task_id, message in kept.items():
-        try:
-            found[task_id] = journal.tasks.message(task_id, message)
-        except JournalUnreadable:
-            found |= _messages(app, journal, [task_id])
+        with apart(app, f"the message of task {task_id}", task_id=task_id):
+            try:
+                found[task_id] = journal.tasks.message(task_id, message)
+            except JournalUnreadable:
+                found |= _messages(app, journal, [task_id])
     return found

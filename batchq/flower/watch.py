@@ -70,12 +70,10 @@ class Watch:
     async def _wait(self, reading: asyncio.Future[Snapshot]) -> Snapshot:
         # Who comes when Redis has been away for long is told soon.
         left = self._began + PATIENCE.total_seconds() - time.monotonic()
-        try:
-            return await asyncio.wait_for(asyncio.shield(reading), max(left, _AT_LEAST))
-        except TimeoutError:
-            if reading.done():
-                raise
-            raise Away(f"no answer within {PATIENCE.total_seconds():g} seconds") from None
+        await asyncio.wait([reading], timeout=max(left, _AT_LEAST))
+        if not reading.done():
+            raise Away(f"no answer within {PATIENCE.total_seconds():g} seconds")
+        return reading.result()
 
 
 class Shelf:

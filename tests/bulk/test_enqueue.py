@@ -43,6 +43,7 @@ def test_rows_are_drawn_as_they_are_sent(server: Server) -> None:
     assert max(seen) <= 500
 
 
+@pytest.mark.usefixtures("nobody_listens")
 def test_memory_does_not_grow_with_the_rows(server: Server) -> None:
     say.enqueue(range(2_000), in_broker=None)
     peaks = list[int]()

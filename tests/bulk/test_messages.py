@@ -27,7 +27,7 @@ WHEN = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def app(server: Server) -> Iterator[Celery[Any]]:
+def app(server: Server, nobody_listens: None) -> Iterator[Celery[Any]]:
     app = make_app("messages")
     app.conf.task_routes = {"routed": {"queue": "other", "priority": 6}}
     yield app

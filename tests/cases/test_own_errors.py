@@ -119,10 +119,10 @@ def test_a_task_that_is_to_go_on(
 ) -> None:
     asked, other = capture(steps.journal), capture(steps.journal)
 
-    def is_asked(task_ids: Any) -> bool:
-        return asked.task_id in task_ids
+    def is_asked(task_id: str, *_: Any) -> bool:
+        return task_id == asked.task_id
 
-    mistake(Tasks, "messages", is_asked)
+    mistake(Tasks, "message", is_asked)
     flush(steps.app, everything=True)
     steps.until_over()
     assert outcomes(steps.journal, other) != [None]
