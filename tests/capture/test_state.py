@@ -109,7 +109,9 @@ def test_what_must_stay_stays(bench: Bench, there: str) -> None:
 
 def test_one_server_that_is_a_cluster(make_bench: Callable[..., Bench], tmp_path: Path) -> None:
     """A script's keys are all of one slot there: Celery's own command stores the state."""
-    server = Server(ReservedPort(), tmp_path, "--cluster-enabled", "yes")
+    bus = ReservedPort()
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(bus.release()))
+    server = Server(ReservedPort(), tmp_path, *options)
     try:
         node: Any = server.client
         node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
