@@ -141,7 +141,7 @@ for _name, _make in {
     "autoretry_with_backoff": lambda kind: kind.backs_off.s("Back off."),
     "retries_exhausted": lambda kind: kind.never_works.s("Never."),
     "self_retry": lambda kind: kind.tries_again.s("Once more."),
-    "self_retry_with_countdown": lambda kind: kind.tries_again.s("Once more.", countdown=0.3),
+    "self_retry_with_countdown": lambda kind: kind.tries_again.s("Once more.", countdown=1),
     "self_retry_in_vain": lambda kind: kind.tries_in_vain.s("In vain."),
     "self_retry_with_other_arguments": lambda kind: kind.tries_otherwise.s("Otherwise."),
     "retry_in_chain": lambda kind: chain(

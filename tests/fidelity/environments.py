@@ -79,8 +79,9 @@ _OF_THE_MESSAGE = (
 DATABASE = Environment(
     name="Redis, results in a database",
     backend="a database",
-    # Celery sends a retry before it stores RETRY. Where that is at once, another process has stored
-    # how it ended meanwhile, and a database keeps what comes last (Redis keeps a SUCCESS).
+    # Celery sends a retry before it stores RETRY. Where that is soon (0.3 s were too few), another
+    # process has stored how it ended meanwhile, and a database keeps what comes last (Redis keeps a
+    # SUCCESS). What says for itself how long it waits waits for a second as well.
     settings={"task_annotations": {"*": {"default_retry_delay": 1}}},
     at_once=30,
     leaves_out=dict.fromkeys(_OF_THE_MESSAGE, "a result backend sees nothing of the message")

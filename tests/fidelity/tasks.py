@@ -380,7 +380,7 @@ class DatabaseDown(Exception):
 @both(
     bind=True,
     autoretry_for=(DatabaseDown,),
-    retry_backoff=0.2,
+    retry_backoff=1,
     retry_jitter=False,
     max_retries=3,
 )
