@@ -11,6 +11,7 @@ Most tests want the `stack` fixture (conftest.py):
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -225,6 +226,11 @@ class Server(Process):
         self.options = options
         self.client = redis.Redis.from_url(self.url, decode_responses=True)
         self.start()
+
+    def pause(self) -> None:
+        # A result that is collected meanwhile unsubscribes, and waits for the answer for good.
+        gc.collect()
+        super().pause()
 
     def start(self) -> None:
         super().__init__(
