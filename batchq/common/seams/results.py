@@ -106,12 +106,9 @@ class ResultKeys:
         """The state of each task that has one."""
         if not self.in_redis:
             return {task_id: _state(self._backend.get_state, task_id) for task_id in task_ids}
-        keys = list(map(self._result, task_ids))
-        results: list[Any] = self._backend.mget(keys) if keys else []
         return {
             task_id: _state(lambda result: self._backend.decode(result)["status"], result)
-            for task_id, result in zip(task_ids, results, strict=True)
-            if result is not None
+            for task_id, result in self._kept(task_ids)
         }
 
     def final(self, task_ids: Sequence[str]) -> dict[str, tuple[str, Any]]:
@@ -121,14 +118,18 @@ class ResultKeys:
         if not self.in_redis:
             pairs = [(task_id, self._backend.get_task_meta(task_id)) for task_id in task_ids]
         else:
-            results: list[Any] = self._backend.mget(list(map(self._result, task_ids)))
-            found = zip(task_ids, results, strict=True)
-            pairs = [(task_id, self._meta(each)) for task_id, each in found if each is not None]
+            pairs = [(task_id, self._meta(result)) for task_id, result in self._kept(task_ids)]
         return {
             task_id: (meta["status"], meta["result"])
             for task_id, meta in pairs
             if meta["status"] in READY_STATES
         }
+
+    def _kept(self, task_ids: Sequence[str]) -> list[tuple[str, Any]]:
+        """The result of each task that has one, as it stands in Redis."""
+        results = self._backend.mget(list(map(self._result, task_ids))) if task_ids else ()
+        pairs = zip(task_ids, results, strict=True)
+        return [(task_id, result) for task_id, result in pairs if result is not None]
 
     def _meta(self, result: Any) -> dict[str, Any]:
         try:
