@@ -24,7 +24,7 @@ from typing import Any
 import redis
 
 from benchmarks.capture import say
-from benchmarks.services import machine, valkey
+from benchmarks.services import NOBODY_ASKED, machine, valkey
 
 FASTER = 10.0
 """At least so many times the calls a second."""
@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    os.environ |= {"OPENAI_API_KEY": "opens-nothing", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+    os.environ |= NOBODY_ASKED
     with tempfile.TemporaryDirectory() as directory, valkey(Path(directory)) as url:
         os.environ["REDIS_URL"] = url
         say(f"{machine()}; {options.rows:,} rows, {options.rounds} rounds, medians")

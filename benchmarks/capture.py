@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, cast
 import redis
 
 from batchq import Limits
-from benchmarks.services import machine, valkey, wait, worker
+from benchmarks.services import NOBODY_ASKED, machine, valkey, wait, worker
 
 if TYPE_CHECKING:
     from batchq.prompt import Outcome
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--events", action="store_true", help="workers send events, as for Flower")
     options = parser.parse_args()
-    os.environ |= {"OPENAI_API_KEY": "opens-nothing", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+    os.environ |= NOBODY_ASKED
     with tempfile.TemporaryDirectory() as directory, valkey(Path(directory)) as url:
         os.environ["REDIS_URL"] = url
         say(f"{machine()}; {options.tasks:,} tasks, {options.rounds} rounds, medians")

@@ -22,7 +22,7 @@ from typing import Any
 import redis
 
 from benchmarks.capture import Bench, say
-from benchmarks.services import machine, processor_seconds, valkey, worker
+from benchmarks.services import NOBODY_ASKED, machine, processor_seconds, valkey, worker
 
 MOST = {"capture": 2.9, "resume": 3.2}
 """What each may cost the worker, against a task that does nothing with the same payload: what holds
@@ -51,7 +51,7 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=4)
     options = parser.parse_args()
-    os.environ |= {"OPENAI_API_KEY": "opens-nothing", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+    os.environ |= NOBODY_ASKED
     with tempfile.TemporaryDirectory() as directory, valkey(Path(directory)) as url:
         os.environ["REDIS_URL"] = url
         say(f"{machine()}; {options.tasks:,} tasks, {options.rounds} rounds, medians")

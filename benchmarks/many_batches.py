@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.services import flower, machine, page, valkey
+from benchmarks.services import NOBODY_ASKED, flower, machine, page, valkey
 from tests import webhooks
 from tests.flower.scene import DAY, TICKETS, Scene
 
@@ -36,11 +36,7 @@ def main() -> None:
     with ExitStack() as running, tempfile.TemporaryDirectory() as folder:
         os.environ["REDIS_URL"] = running.enter_context(valkey(Path(folder)))
         os.environ["OPENAI_WEBHOOK_SECRET"] = webhooks.SECRET
-        # Nobody is asked.
-        os.environ |= {
-            "OPENAI_API_KEY": "opens-nothing",
-            "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
-        }
+        os.environ |= NOBODY_ASKED
         sides = [
             Side(running, Path(folder), prefix, count)
             for prefix, count in (("few", FEW), ("many", options.batches))

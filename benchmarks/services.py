@@ -16,6 +16,9 @@ from pathlib import Path
 from demo.services import free_port, listening
 from demo.valkey import command
 
+NOBODY_ASKED = {"OPENAI_API_KEY": "opens-nothing", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+"""The environment of what has a client and asks nobody: no server listens there."""
+
 
 @contextmanager
 def valkey(directory: Path) -> Iterator[str]:

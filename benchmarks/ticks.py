@@ -25,7 +25,7 @@ from typing import Any
 
 from batchq.prompt import Lane, Outcome
 from benchmarks.many_batches import app_of
-from benchmarks.services import flower, machine, page, processor_seconds, valkey
+from benchmarks.services import NOBODY_ASKED, flower, machine, page, processor_seconds, valkey
 from tests.flower.scene import CHAT, DAY, HOUR, MINUTE, TICKETS, Scene
 from tests.journals import LANE, Asked, capture
 
@@ -45,11 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as running, tempfile.TemporaryDirectory() as folder:
         os.environ["REDIS_URL"] = running.enter_context(valkey(Path(folder)))
-        # Nobody is asked.
-        os.environ |= {
-            "OPENAI_API_KEY": "opens-nothing",
-            "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
-        }
+        os.environ |= NOBODY_ASKED
         sides = [
             Side(running, Path(folder), prefix, size)
             for prefix, size in (("small", SMALL), ("large", options))
